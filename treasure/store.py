@@ -1,0 +1,253 @@
+"""Where final files come from: atomic writes, checksums, fingerprints and manifests.
+
+Every final file of the project is created here. A file is written under a sibling temporary name,
+flushed to disk and renamed; the manifest of a directory is written last, and is what makes the
+directory complete. A process killed at any moment leaves nothing that counts as done.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import uuid
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypedDict
+
+from treasure import __version__
+from treasure.errors import DataError
+
+__all__ = [
+    "Checksums",
+    "MANIFEST",
+    "atomic_file",
+    "canonical_json",
+    "checksums",
+    "discard_leftovers",
+    "fingerprint",
+    "read_json",
+    "read_manifest",
+    "verify",
+    "write_bytes",
+    "write_json",
+    "write_manifest",
+    "write_text",
+]
+
+MANIFEST = "manifest.json"
+
+# Temporary siblings are called ".<stem>.<32 hex digits>.tmp<suffix>": hidden, with the extension of
+# the final file, because writers such as pyarrow, matplotlib and torch choose a format by it.
+_LEFTOVER = re.compile(r"^\..*\.[0-9a-f]{32}\.tmp(\..*)?$")
+
+_HASH_BLOCK = 1 << 20
+
+# The packages whose version can change the bytes that a stage writes.
+_RECORDED_PACKAGES = (
+    "awkward", "coffea", "fastjet", "h5py", "law", "luigi", "numpy", "pyarrow", "pythia8mc",
+    "torch", "uproot", "vector-quantize-pytorch",
+)  # fmt: skip
+
+
+class Checksums(TypedDict):
+    """Size in bytes, and the two checksums of a file in lower-case hexadecimal digits."""
+
+    size: int
+    sha256: str
+    adler32: str
+
+
+def canonical_json(value: Any) -> str:
+    """The one JSON text of a value: sorted keys, no white space, no NaN, non-ASCII kept.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For NaN or infinity, and for what JSON cannot say.
+    """
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 (64 hexadecimal digits) of the canonical JSON of a value."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+@contextmanager
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Create a file whole or not at all.
+
+    Yields a temporary path in the same directory with the same extension. When the block ends
+    well, the file is flushed to disk and renamed to `path`; when it raises, the file is removed.
+
+    Raises
+    ------
+    DataError
+        If the block ended without writing the temporary file.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.tmp{path.suffix}")
+    try:
+        yield temporary
+        if not temporary.is_file():
+            raise DataError(f"{path}: nothing was written; the writer left no {temporary.name}")
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def discard_leftovers(directory: str | os.PathLike[str]) -> list[str]:
+    """Remove the temporary files that killed runs left in a directory; return their names.
+
+    Only for a directory that one process at a time writes, such as a branch's own.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        return []
+    found = sorted(p for p in directory.rglob(".*") if p.is_file() and _LEFTOVER.match(p.name))
+    for path in found:
+        path.unlink(missing_ok=True)
+    return [p.name for p in found]
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file atomically."""
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a UTF-8 text file atomically."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write JSON atomically: sorted keys, indented for people, no NaN."""
+    text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not valid JSON ({error}); remove it and run again") from None
+
+
+def checksums(path: str | os.PathLike[str]) -> Checksums:
+    """Size, SHA-256 and Adler-32 of a file, in one streaming pass."""
+    sha256, adler32, size = hashlib.sha256(), 1, 0
+    with open(path, "rb") as file:
+        while block := file.read(_HASH_BLOCK):
+            sha256.update(block)
+            adler32 = zlib.adler32(block, adler32)
+            size += len(block)
+    return {"size": size, "sha256": sha256.hexdigest(), "adler32": f"{adler32:08x}"}
+
+
+@cache
+def _software() -> dict[str, str]:
+    versions = {"treasure": __version__, "python": platform.python_version()}
+    for package in _RECORDED_PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def write_manifest(
+    directory: str | os.PathLike[str], *, files: Iterable[str | os.PathLike[str]], **content: Any
+) -> Path:
+    """Write ``manifest.json`` of a directory: last, after every file that it lists.
+
+    Parameters
+    ----------
+    directory
+        Where the manifest goes.
+    files
+        The files to list (inside `directory`), with size, SHA-256 and Adler-32.
+    **content
+        What else to say: task, configuration, inputs, counts.
+
+    Raises
+    ------
+    DataError
+        If a file is missing or lies outside the directory.
+    """
+    directory = Path(directory)
+    listed: dict[str, Checksums] = {}
+    for file in files:
+        path = Path(file)
+        if not path.is_file():
+            raise DataError(f"{path}: announced in {directory / MANIFEST}, but not there")
+        if not path.is_relative_to(directory):
+            raise DataError(f"{path}: outside {directory}, so its manifest cannot list it")
+        listed[path.relative_to(directory).as_posix()] = checksums(path)
+    manifest = directory / MANIFEST
+    write_json(manifest, {**content, "files": listed, "software": _software()})
+    return manifest
+
+
+def read_manifest(directory: str | os.PathLike[str]) -> dict[str, Any]:
+    """The manifest of a directory.
+
+    Raises
+    ------
+    DataError
+        If there is none, or it is damaged.
+    """
+    path = Path(directory) / MANIFEST
+    manifest = read_json(path)
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise DataError(f"{path}: not a manifest (no table of files); remove it and run again")
+    return manifest
+
+
+def verify(directory: str | os.PathLike[str]) -> None:
+    """Hash every file of a directory's manifest again.
+
+    Raises
+    ------
+    DataError
+        Naming the first file that is missing or differs.
+    """
+    directory = Path(directory)
+    for name, expected in read_manifest(directory)["files"].items():
+        path = directory / name
+        if not path.is_file():
+            raise DataError(f"{path}: listed in {directory / MANIFEST}, but missing")
+        found = checksums(path)
+        for key, value in expected.items():
+            if found.get(key) != value:
+                raise DataError(
+                    f"{path}: {key} is {found.get(key)}, but {directory / MANIFEST} says {value};"
+                    " the file was damaged or changed after it was written"
+                )
