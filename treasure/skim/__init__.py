@@ -1,0 +1,1 @@
+"""Events to selected jets: layouts, selection, matching, and the coffea processor."""
