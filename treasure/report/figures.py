@@ -20,6 +20,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from treasure.errors import DataError
 from treasure.store import write_bytes
@@ -75,11 +76,11 @@ def canvas(
         `lower` is None without a ratio panel.
     """
     with style():
-        figure = Figure(figsize=FIGURE_SIZE, dpi=RESOLUTION, layout="constrained")
+        layout = ConstrainedLayoutEngine(h_pad=0.03, hspace=0.0)
+        figure = Figure(figsize=FIGURE_SIZE, dpi=RESOLUTION, layout=layout)
         FigureCanvasAgg(figure)
         lower: Axes | None = None
         if ratio:
-            figure.get_layout_engine().set(hspace=0.0, h_pad=0.03)  # type: ignore[union-attr]
             grid = figure.add_gridspec(2, 1, height_ratios=(3, 1))
             main = figure.add_subplot(grid[0])
             lower = figure.add_subplot(grid[1], sharex=main)
