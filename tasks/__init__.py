@@ -1,0 +1,23 @@
+"""The law tasks of TREASURE: thin stages over the library `treasure`.
+
+Each stage says what it requires, what it leaves, and makes one call into the library. Heavy
+packages are imported inside ``run()`` only, so that the command line answers at once and worker
+processes can be forked.
+"""
+
+import logging
+import os
+
+import law
+import luigi
+
+from tasks.messages import ShortErrors
+
+law.contrib.load()
+
+# All cores, unless law.cfg or --workers says otherwise.
+_configuration = luigi.configuration.get_config()
+if not _configuration.has_option("core", "workers"):
+    _configuration.set("core", "workers", str(len(os.sched_getaffinity(0))))
+
+logging.getLogger("luigi-interface").addFilter(ShortErrors())

@@ -1,0 +1,51 @@
+"""BenchmarkTopTagging: did the tokens keep the physics?"""
+
+from pathlib import Path
+from typing import Any
+
+from tasks.base import TreasureTask, section
+from tasks.jets import WriteH5
+from tasks.messages import say
+from tasks.release import PublishFDP
+from tasks.tokenizer import jet_files
+from treasure import store
+
+__all__ = ["BenchmarkTopTagging"]
+
+
+class BenchmarkTopTagging(TreasureTask):
+    """Compare top tagging on jets, on their tokens, and on jets decoded from the tokens.
+
+    Reads the published release as a user of the dataset would. Leaves metrics.json and
+    report.html.
+    """
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "tagger": section(self.tree.tagger),
+            "benchmark": section(self.tree.benchmark),
+            "seed": self.tree.seed,
+        }
+
+    def requirements(self) -> dict[str, Any]:
+        jets = {f"jets_{name}": WriteH5.req(self, dataset=name) for name in self.tree.datasets}
+        return {"release": PublishFDP.req(self), **jets}
+
+    def run(self) -> None:
+        from treasure.benchmark.run import run_benchmark
+
+        inputs = self.input()
+        receipt = store.read_json(inputs["release"].verified() / "receipt.json")
+        with self.stage() as stage:
+            stage.summary = run_benchmark(
+                Path(receipt["location"]),
+                {name: jet_files(inputs[f"jets_{name}"]) for name in self.tree.datasets},
+                {name: entry.label for name, entry in self.tree.datasets.items()},
+                self.tree.tagger,
+                self.tree.benchmark,
+                seed=self.tree.seed,
+                directory=stage.directory,
+                provenance={"chain": self.provenance()},
+                progress=stage.progress,
+            )
+        say(f"report: {self.directory / 'report.html'}")

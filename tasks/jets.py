@@ -1,0 +1,38 @@
+"""WriteH5: the jet table in the Aspen Open Jets format."""
+
+from typing import Any
+
+from tasks.base import section
+from tasks.fileset import FilesetBranches
+from tasks.skim import SkimJets
+
+__all__ = ["WriteH5"]
+
+
+class WriteH5(FilesetBranches):
+    """Write the selected jets as HDF5 files in the Aspen Open Jets format, with label and split."""
+
+    reqs = {"skim": SkimJets}
+
+    def settings(self) -> dict[str, Any]:
+        return {"label": self.entry.label, "splits": section(self.tree.splits)}
+
+    def run(self) -> None:
+        from treasure.jets.write import write_jet_table
+
+        skim = self.input()["skim"]
+        with self.stage() as stage:
+            stage.summary = write_jet_table(
+                skim.verified(),
+                skim.manifest["summary"]["parts"],
+                stage.directory / f"{self.stem}.h5",
+                dataset_name=str(self.dataset),
+                dataset=self.entry,
+                selection=self.tree.selection,
+                splits=self.tree.splits,
+                attributes={
+                    "fingerprint": self.fingerprint,
+                    "sources": [file.provenance() for file in self.branch_data],
+                },
+                progress=stage.progress,
+            )

@@ -1,0 +1,48 @@
+"""How tasks speak on the terminal: short errors, progress lines, one summary line a stage."""
+
+import logging
+import sys
+import time
+
+from treasure.errors import TreasureError
+
+__all__ = ["Progress", "ShortErrors", "say"]
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class ShortErrors(logging.Filter):
+    """Shows an error that the user can mend in its own words, without a traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, TreasureError):
+            record.exc_info, record.exc_text = None, None
+            record.msg, record.args = f"error: {error}", ()
+        return True
+
+
+def say(text: str) -> None:
+    """One line on the terminal, at once, from any worker."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+class Progress:
+    """Prints how far a stage is, every few seconds: what is done, how fast, how long it takes.
+
+    Call it with what is done and the total; a stage of a few seconds stays silent.
+    """
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._start = self._last = time.monotonic()
+
+    def __call__(self, done: float, total: float, note: str = "") -> None:
+        now = time.monotonic()
+        if now - self._last < _SECONDS_BETWEEN_LINES or total <= 0 or done <= 0:
+            return
+        self._last = now
+        left = (now - self._start) * (total - done) / done
+        extra = f", {note}" if note else ""
+        say(f"{self._label}: {done:,.0f}/{total:,.0f} ({done / total:.0%}), {left:.0f} s left{extra}")

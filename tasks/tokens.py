@@ -1,0 +1,32 @@
+"""TokenizeShards: from jets to tokens."""
+
+from tasks.fileset import FilesetBranches
+from tasks.jets import WriteH5
+from tasks.tokenizer import TrainTokenizer
+
+__all__ = ["TokenizeShards"]
+
+
+class TokenizeShards(FilesetBranches):
+    """Turn every jet table into a table of tokens; one branch a shard.
+
+    On every shard, jets in and out are counted and a decoded sample is compared.
+    """
+
+    reqs = {"jets": WriteH5, "tokenizer": TrainTokenizer}
+
+    def run(self) -> None:
+        from treasure.tokenizer.artefact import Tokenizer
+        from treasure.tokens.tokenize import tokenize_shard
+
+        jets = self.input()["jets"]
+        name = f"{self.stem}.h5"
+        with self.stage() as stage:
+            stage.summary = tokenize_shard(
+                jets.verified() / name,
+                Tokenizer.load(self.input()["tokenizer"].verified()),
+                stage.directory / f"{self.stem}_tokenized.parquet",
+                dataset_name=str(self.dataset),
+                source_checksum=jets.manifest["files"][name]["sha256"],
+                progress=stage.progress,
+            )
