@@ -1,0 +1,183 @@
+"""Section ``tokenizer``: how jets become tokens, and how the tokenizer is trained."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, model_validator
+
+from treasure.config.section import Section
+
+__all__ = [
+    "FeatureConfig",
+    "ModelConfig",
+    "QuantizerConfig",
+    "SampleCheck",
+    "TokenizerConfig",
+    "TrainingConfig",
+]
+
+# The classes that come with the project; "package.module:Class" names one of the user's own.
+FEATURE_SETS = ("kinematic",)
+MODELS = ("deep_sets",)
+QUANTIZERS = ("vq",)
+
+_OWN_CLASS = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+
+
+def _one_of(known: tuple[str, ...]) -> AfterValidator:
+    def check(kind: str) -> str:
+        if kind not in known and not _OWN_CLASS.match(kind):
+            raise ValueError(f"{kind!r} is neither one of {', '.join(known)} nor module:Class")
+        return kind
+
+    return AfterValidator(check)
+
+
+class FeatureConfig(Section):
+    """What of a particle is encoded."""
+
+    kind: Annotated[str, _one_of(FEATURE_SETS)] = Field(
+        "kinematic",
+        description="Feature set. kinematic: log pT (pT in GeV), delta eta and delta phi to the jet"
+        " axis. Or module:Class, a FeatureSet of your own.",
+    )
+    log_pt_range: tuple[float, float] = Field(
+        (-3.0, 8.0),
+        description="log(pT / GeV) is clipped to this range, and clipped particles are counted.",
+    )
+    angle_max: float = Field(
+        1.0,
+        gt=0,
+        description="|delta eta| and |delta phi| are clipped to this, and clipped particles are"
+        " counted (AK8 jets: nearly all are below 0.8).",
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="What a feature set of your own needs."
+    )
+
+
+class ModelConfig(Section):
+    """The networks between features and latent vectors."""
+
+    kind: Annotated[str, _one_of(MODELS)] = Field(
+        "deep_sets",
+        description="Model. deep_sets: particle-wise networks which see a sum over all particles of"
+        " the jet (arXiv:1810.05165). Or module:Class, a Model of your own.",
+    )
+    width: int = Field(64, ge=1, description="Units of the hidden layers.")
+    depth: int = Field(2, ge=1, description="Hidden layers of encoder and decoder, each.")
+    encoder_context: int = Field(
+        0,
+        ge=0,
+        description="Units of the jet's summary that the encoder sees; 0: particle by particle.",
+    )
+    decoder_context: int = Field(
+        32,
+        ge=0,
+        description="Units of the jet's summary that the decoder sees; 0: particle by particle.",
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="What a model of your own needs."
+    )
+
+
+class QuantizerConfig(Section):
+    """The bottleneck: latent vectors to integers."""
+
+    kind: Annotated[str, _one_of(QUANTIZERS)] = Field(
+        "vq",
+        description="Quantizer. vq: vector quantization with a learned codebook"
+        " (arXiv:1711.00937). Or module:Class, a Quantizer of your own.",
+    )
+    codes: int = Field(8192, ge=2, description="Size of the codebook: 8,192 as OmniJet-alpha.")
+    dimension: int = Field(4, ge=1, description="Length of a code: 4 as OmniJet-alpha.")
+    decay: float = Field(
+        0.99,
+        gt=0,
+        lt=1,
+        description="Decay of the exponential moving average which moves the codes, a step.",
+    )
+    commitment: float = Field(
+        0.25, ge=0, description="Weight of the commitment loss (beta of arXiv:1711.00937)."
+    )
+    revive_below: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="A code whose moving-average count of particles falls below this share of the"
+        " mean over the codes is moved to a random particle of the batch. 0: never.",
+    )
+    kmeans_iterations: int = Field(
+        10, ge=0, description="Lloyd iterations that place the codes before the first epoch."
+    )
+    kmeans_particles: int = Field(
+        200_000, ge=1, description="Particles, at most, used in those iterations."
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="What a quantizer of your own needs."
+    )
+
+
+class TrainingConfig(Section):
+    """How the tokenizer is fitted."""
+
+    epochs: int = Field(20, ge=1, description="Passes over the training jets.")
+    batch_jets: int = Field(256, ge=1, description="Jets a step.")
+    learning_rate: float = Field(
+        2e-3, gt=0, description="Peak learning rate of AdamW (one-cycle schedule)."
+    )
+    weight_decay: float = Field(0.0, ge=0, description="Weight decay of AdamW.")
+    gradient_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
+    pt_weight: float = Field(
+        0.5,
+        ge=0,
+        description="A particle weighs as its pT to this power in the loss and in the codebook:"
+        " hard particles make the jet's pT and mass. 0: all the same.",
+    )
+    max_training_jets: int = Field(
+        200_000,
+        ge=1,
+        description="Jets held in memory for training, at most (0.5 kB each); shared over the"
+        " tables in proportion to their jets.",
+    )
+    max_validation_jets: int = Field(5_000, ge=1, description="The same, for validation.")
+    max_test_jets: int = Field(4_000, ge=1, description="The same, for metrics and figures.")
+    threads: int = Field(
+        1,
+        ge=1,
+        description="Threads of torch on a CPU. A constant, since the order of sums, and with it the"
+        " last bits of the result, depends on it.",
+    )
+
+
+class SampleCheck(Section):
+    """What is compared when a shard has been tokenized."""
+
+    jets: int = Field(500, ge=1, description="Jets of each shard which are decoded and compared.")
+    pt_tolerance: float = Field(
+        0.03, gt=0, description="Allowed |median(decoded / original jet pT) - 1|."
+    )
+    mass_tolerance: float = Field(
+        0.08, gt=0, description="Allowed |median(decoded / original jet mass) - 1|."
+    )
+
+
+class TokenizerConfig(Section):
+    """A tokenizer: features, model, quantizer, training, and the check of its output."""
+
+    datasets: list[str] = Field(
+        default_factory=list,
+        description="Names of the datasets to train on. Empty: all datasets of the configuration.",
+    )
+    features: FeatureConfig = Field(default_factory=FeatureConfig, description="Input features.")
+    model: ModelConfig = Field(default_factory=ModelConfig, description="Encoder and decoder.")
+    quantizer: QuantizerConfig = Field(default_factory=QuantizerConfig, description="Codebook.")
+    training: TrainingConfig = Field(default_factory=TrainingConfig, description="Training.")
+    check: SampleCheck = Field(default_factory=SampleCheck, description="Check of each shard.")
+
+    @model_validator(mode="after")
+    def _ranges(self) -> "TokenizerConfig":
+        low, high = self.features.log_pt_range
+        if not low < high:
+            raise ValueError(f"features.log_pt_range: {low} is not below {high}")
+        return self

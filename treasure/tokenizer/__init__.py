@@ -1,0 +1,1 @@
+"""Jets to tokens and back: features, models, quantizers, training, the saved artefact."""

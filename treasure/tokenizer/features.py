@@ -1,0 +1,150 @@
+"""What of a particle is encoded: feature sets, their transforms and the way back."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from treasure.config.tokenizer import FeatureConfig
+from treasure.errors import DataError
+from treasure.tokenizer.particles import Particles, owners
+from treasure.tokenizer.plugins import Plugin
+
+__all__ = ["FeatureSet", "Kinematic"]
+
+# Smallest pT (GeV) whose logarithm is taken: a particle along the beam is clipped, not infinite.
+_SMALLEST_PT = 1e-6
+
+
+class FeatureSet(Plugin, family=True):
+    """Raw particles to standardised features and back.
+
+    A subclass gives `names`, `raw` and `momenta`. Constants of the standardisation are fitted once
+    on training jets, and are part of the artefact.
+    """
+
+    names: tuple[str, ...]
+
+    def __init__(self, config: FeatureConfig) -> None:
+        self.config = config
+        self.mean = np.zeros(len(self.names))
+        self.std = np.ones(len(self.names))
+
+    def limits(self) -> NDArray[np.float64]:
+        """Lowest and highest value of each raw feature, (F, 2)."""
+        raise NotImplementedError
+
+    def raw(self, particles: Particles) -> NDArray[np.float64]:
+        """Features before clipping and standardisation, (P, F)."""
+        raise NotImplementedError
+
+    def momenta(
+        self, raw: NDArray[np.float64], particle_axes: NDArray[np.floating], mass: float
+    ) -> NDArray[np.float64]:
+        """px, py, pz, E in GeV (P, 4) of raw features.
+
+        Parameters
+        ----------
+        raw : (P, F)
+        particle_axes : (P, 2)
+            eta and phi of the axis for each particle.
+        mass
+            Mass hypothesis of every particle, GeV.
+        """
+        raise NotImplementedError
+
+    def clipped(self, particles: Particles) -> tuple[NDArray[np.float64], int]:
+        """Raw features within their limits, (P, F), and how many particles had to be clipped."""
+        raw = self.raw(particles)
+        low, high = self.limits().T
+        inside = np.clip(raw, low, high)
+        return inside, int((inside != raw).any(axis=1).sum())
+
+    def fit(self, raw: NDArray[np.floating]) -> None:
+        """Set mean and standard deviation from raw features of training particles, (P, F).
+
+        Raises
+        ------
+        DataError
+            If there are no particles, or a feature is constant.
+        """
+        if len(raw) == 0:
+            raise DataError("no particles to train on: every training jet is empty")
+        self.mean = raw.mean(axis=0, dtype=np.float64)
+        self.std = raw.std(axis=0, dtype=np.float64)
+        if not (self.std > 0).all():
+            constant = self.names[int(np.argmin(self.std))]
+            raise DataError(f"feature {constant} has the same value in every training particle")
+
+    def standardise(self, raw: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(raw - mean) / std, (P, F)."""
+        return (raw - self.mean) / self.std
+
+    def restore(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Inverse of `standardise`, kept within the limits, (P, F)."""
+        low, high = self.limits().T
+        return np.clip(features * self.std + self.mean, low, high)
+
+    def describe(self) -> dict[str, Any]:
+        """What the artefact says of the features; `restored` reads it."""
+        limits = self.limits()
+        return {
+            "kind": self.config.kind,
+            "config": self.config.model_dump(mode="json"),
+            "list": [
+                {
+                    "name": name,
+                    "transform": "clip to range, subtract mean, divide by std",
+                    "range": [float(limits[i, 0]), float(limits[i, 1])],
+                    "mean": float(self.mean[i]),
+                    "std": float(self.std[i]),
+                }
+                for i, name in enumerate(self.names)
+            ],
+        }
+
+    def load(self, description: dict[str, Any]) -> None:
+        """Take the constants from what `describe` wrote.
+
+        Raises
+        ------
+        DataError
+            If it describes other features.
+        """
+        names = tuple(entry["name"] for entry in description["list"])
+        if names != self.names:
+            raise DataError(f"the artefact has features {names}, this feature set {self.names}")
+        self.mean = np.array([entry["mean"] for entry in description["list"]], dtype=np.float64)
+        self.std = np.array([entry["std"] for entry in description["list"]], dtype=np.float64)
+
+
+class Kinematic(FeatureSet, kind="kinematic"):
+    """log(pT / GeV), delta eta and delta phi to the axis: the features of OmniJet-alpha.
+
+    arXiv:2403.05618. The mass is not encoded: on the way back every particle has the same.
+    """
+
+    names = ("log_pt", "delta_eta", "delta_phi")
+
+    def limits(self) -> NDArray[np.float64]:
+        angle = self.config.angle_max
+        return np.array([self.config.log_pt_range, (-angle, angle), (-angle, angle)])
+
+    def raw(self, particles: Particles) -> NDArray[np.float64]:
+        px, py, pz = particles.momenta[:, :3].astype(np.float64).T
+        axes = particles.axes.astype(np.float64)[owners(particles.counts)]
+        pt = np.maximum(np.hypot(px, py), _SMALLEST_PT)
+        eta = np.arcsinh(pz / pt)
+        delta_phi = np.arctan2(py, px) - axes[:, 1]
+        # The nearest of the equivalent angles: [-pi, pi].
+        delta_phi -= 2 * np.pi * np.round(delta_phi / (2 * np.pi))
+        return np.stack([np.log(pt), eta - axes[:, 0], delta_phi], axis=1)
+
+    def momenta(
+        self, raw: NDArray[np.float64], particle_axes: NDArray[np.floating], mass: float
+    ) -> NDArray[np.float64]:
+        axes = particle_axes.astype(np.float64)
+        pt, eta, phi = np.exp(raw[:, 0]), raw[:, 1] + axes[:, 0], raw[:, 2] + axes[:, 1]
+        pz = pt * np.sinh(eta)
+        energy = np.sqrt((pt * np.cosh(eta)) ** 2 + mass**2)
+        return np.stack([pt * np.cos(phi), pt * np.sin(phi), pz, energy], axis=1)

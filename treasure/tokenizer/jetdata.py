@@ -1,0 +1,87 @@
+"""Jets of one split, read from jet tables in chunks and packed in memory for training."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from treasure.errors import DataError
+from treasure.jets.table import JetTable
+from treasure.tokenizer.particles import Particles, pack
+
+__all__ = ["Jets", "read_jets"]
+
+_ROWS = 2_000
+
+
+@dataclass(frozen=True)
+class Jets:
+    """Packed jets with their kinematics (N, 4: pt, eta, phi, msoftdrop) and dataset number (N,)."""
+
+    particles: Particles
+    kinematics: NDArray[np.float32]
+    dataset: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.particles)
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """Row of the first particle of each jet, (N,)."""
+        return np.cumsum(self.particles.counts) - self.particles.counts
+
+
+def read_jets(jet_tables: Mapping[str, Sequence[Path]], split: str, max_jets: int) -> Jets:
+    """Read jets of a split, chunk by chunk, until there are enough.
+
+    Every table gives its first jets, at most its share: `max_jets` in proportion to the rows of the
+    tables. What is kept costs 16 bytes a particle.
+
+    Parameters
+    ----------
+    jet_tables
+        Paths of the jet tables of each dataset.
+    split
+        "train", "val" or "test".
+    max_jets
+        Jets kept, about at most.
+
+    Raises
+    ------
+    DataError
+        If there is no such jet, or a jet has NaN or infinite momenta.
+    """
+    paths = [(name, Path(path)) for name in sorted(jet_tables) for path in jet_tables[name]]
+    rows = []
+    for _, path in paths:
+        with JetTable(path) as table:
+            rows.append(len(table))
+    names = sorted(jet_tables)
+    packed: list[Particles] = []
+    kinematics: list[NDArray[np.float32]] = []
+    dataset: list[NDArray[np.int64]] = []
+    for (name, path), length in zip(paths, rows, strict=True):
+        wanted = int(np.ceil(max_jets * length / max(sum(rows), 1)))
+        with JetTable(path) as table:
+            for chunk in table.chunks(_ROWS, split=split):
+                if wanted <= 0:
+                    break
+                candidates, axes = chunk.candidates[:wanted], chunk.kinematics[:wanted]
+                try:
+                    packed.append(pack(candidates, axes))
+                except DataError as error:
+                    raise DataError(f"{path}, split {split}: {error}") from None
+                kinematics.append(np.asarray(axes, dtype=np.float32))
+                dataset.append(np.full(len(axes), names.index(name), dtype=np.int64))
+                wanted -= len(axes)
+    if not sum(len(p) for p in packed):
+        tables = ", ".join(str(path) for _, path in paths) or "none given"
+        raise DataError(f"no jet of split {split!r} in the jet tables ({tables})")
+    particles = Particles(
+        momenta=np.concatenate([p.momenta for p in packed]),
+        counts=np.concatenate([p.counts for p in packed]),
+        axes=np.concatenate([p.axes for p in packed]),
+    )
+    return Jets(particles, np.concatenate(kinematics), np.concatenate(dataset))

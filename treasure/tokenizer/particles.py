@@ -1,0 +1,87 @@
+"""Particles of many jets, packed one after the other: no padding enters any computation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from treasure.errors import DataError
+
+__all__ = ["Particles", "jet_sums", "owners", "pack"]
+
+# Columns of a candidate in the jet table (contract of the Aspen Open Jets format).
+PX, PY, PZ, E = range(4)
+
+
+@dataclass(frozen=True)
+class Particles:
+    """The real particles of N jets, packed.
+
+    Attributes
+    ----------
+    momenta : (P, 4) float32
+        px, py, pz, E in GeV, in the order of the jet table.
+    counts : (N,) int64
+        Particles of each jet; their sum is P.
+    axes : (N, 2) float32
+        Pseudorapidity and azimuth (rad) of the axis that angles are measured from.
+    """
+
+    momenta: NDArray[np.float32]
+    counts: NDArray[np.int64]
+    axes: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+
+def owners(counts: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Number of the jet that each packed particle belongs to, (P,) int64."""
+    return np.repeat(np.arange(len(counts), dtype=np.int64), counts)
+
+
+def jet_sums(values: NDArray[np.floating], counts: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Sums over the particles of each jet in float64: (P, …) to (N, …); 0 for an empty jet."""
+    ends = np.cumsum(counts)
+    total = np.zeros((len(values) + 1, *values.shape[1:]), dtype=np.float64)
+    np.cumsum(values, axis=0, dtype=np.float64, out=total[1:])
+    return total[ends] - total[ends - counts]
+
+
+def pack(candidates: NDArray[np.floating], kinematics: NDArray[np.floating]) -> Particles:
+    """Packed particles of zero-padded jets.
+
+    Parameters
+    ----------
+    candidates : (N, M, >=4)
+        px, py, pz, E in GeV first; padding has E == 0 and may stand anywhere.
+    kinematics : (N, >=3)
+        pt, eta, phi of the jets first.
+
+    Raises
+    ------
+    DataError
+        If shapes do not fit, or a momentum, eta or phi is NaN or infinite; the message has the row.
+    """
+    if candidates.ndim != 3 or candidates.shape[2] < 4:
+        raise DataError(f"candidates of shape {candidates.shape}; expected (jets, particles, >=4)")
+    if kinematics.ndim != 2 or kinematics.shape[1] < 3 or len(kinematics) != len(candidates):
+        raise DataError(
+            f"kinematics of shape {kinematics.shape} for {len(candidates)} jets;"
+            " expected (jets, >=3): pt, eta, phi"
+        )
+    momenta = candidates[:, :, :4]
+    axes = np.ascontiguousarray(kinematics[:, 1:3], dtype=np.float32)
+    finite = np.isfinite(momenta).all(axis=(1, 2)) & np.isfinite(axes).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise DataError(
+            f"jet {row} of {len(finite)} has a momentum or axis that is NaN or infinite"
+            f" ({int((~finite).sum())} such jets); mend the jet table that it comes from"
+        )
+    real = momenta[:, :, E] != 0
+    return Particles(
+        momenta=momenta[real].astype(np.float32, copy=False),
+        counts=real.sum(axis=1, dtype=np.int64),
+        axes=axes,
+    )
