@@ -1,0 +1,81 @@
+"""The console program `treasure`: look at files and configurations, start a task of your own."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from treasure.errors import TreasureError
+
+__all__ = ["app", "main"]
+
+_app = typer.Typer(
+    name="treasure",
+    help="Look at files and configurations of TREASURE, and start a task of your own. "
+    "The workflow itself runs with `law run`.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@_app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A file, or the folder of an artefact or release.")],
+    rows: Annotated[int, typer.Option(help="How many rows to show.", min=0)] = 5,
+) -> None:
+    """What a file is, how much is in it, its first rows, and where it comes from.
+
+    ROOT files, jet tables (HDF5), skims and token tables (parquet), tokenizers, filesets, stage
+    folders and releases.
+    """
+    from treasure.cli.inspect import inspect_path
+
+    inspect_path(path, rows)
+
+
+@_app.command()
+def config(
+    name: Annotated[
+        str, typer.Argument(help="A configuration in config/, or the path of a YAML file.")
+    ] = "demo",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="One-off change; repeatable."),
+    ] = None,
+    section: Annotated[str, typer.Option(help="Only what starts with this key.")] = "",
+    describe: Annotated[
+        bool, typer.Option(help="Say what each value means, with unit and source.")
+    ] = True,
+    as_yaml: Annotated[bool, typer.Option("--yaml", help="Plain YAML instead.")] = False,
+) -> None:
+    """The merged, validated configuration: each value, and the file that set it."""
+    from treasure.cli.configuration import show_configuration
+
+    show_configuration(name, tuple(overrides or ()), section, describe=describe, as_yaml=as_yaml)
+
+
+@_app.command("new-task")
+def new_task(
+    name: Annotated[str, typer.Argument(help="Name of the task, such as CountJets.")],
+    folder: Annotated[
+        Path | None, typer.Option(help="Where to put it; default: custom/ of the project.")
+    ] = None,
+) -> None:
+    """Start a task of your own: a module that runs, with its test, listed in law.cfg."""
+    from treasure.cli.new_task import create_task
+
+    create_task(name, folder)
+
+
+def main() -> Any:
+    """Run the program; errors that a user can mend are said in their own words."""
+    try:
+        return _app()
+    except TreasureError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+app = main

@@ -1,0 +1,82 @@
+"""`treasure config`: the configuration as a user reads it."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+from rich.console import Console
+from rich.text import Text
+
+from treasure.config.loading import LoadedConfig, load_config, nearest
+from treasure.errors import ConfigError
+
+__all__ = ["show_configuration"]
+
+_LONG_LIST = 4
+
+
+def show_configuration(
+    name: str, overrides: tuple[str, ...], section: str, *, describe: bool, as_yaml: bool
+) -> None:
+    """Print a configuration, one line a value, with the file that set it and what it means."""
+    loaded = load_config(name, overrides)
+    lines = list(_lines(loaded.config, "", loaded))
+    if section:
+        chosen = [line for line in lines if f"{line[0]}.".startswith(f"{section}.")]
+        if not chosen:
+            raise ConfigError(
+                f"--section {section}: no such key{nearest(section, _prefixes(lines))}"
+            )
+        lines = chosen
+    if as_yaml:
+        values: dict[str, Any] = {}
+        for key, value, _, _ in lines:
+            *above, last = key.split(".")
+            node = values
+            for part in above:
+                node = node.setdefault(part, {})
+            node[last] = value
+        print(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), end="")
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(Text.assemble(("configuration ", ""), (loaded.name, "bold")))
+    for key, value, origin, description in lines:
+        console.print(
+            Text.assemble((key, "cyan"), ": ", (_shown(value), "bold"), (f"   ← {origin}", "green"))
+        )
+        if describe and description:
+            console.print(Text(f"    {description}", "dim"))
+
+
+def _lines(
+    model: BaseModel, prefix: str, loaded: LoadedConfig
+) -> Iterator[tuple[str, Any, str, str]]:
+    """Key, value, origin and description of every leaf of a section."""
+    for name, field in type(model).model_fields.items():
+        key = f"{prefix}{name}"
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            yield from _lines(value, f"{key}.", loaded)
+        elif isinstance(value, dict) and any(isinstance(v, BaseModel) for v in value.values()):
+            for entry, inner in value.items():
+                yield from _lines(inner, f"{key}.{entry}.", loaded)
+        else:
+            plain = json.loads(model.model_dump_json(include={name}))[name]
+            yield key, plain, loaded.origins.get(key, "default"), field.description or ""
+
+
+def _prefixes(lines: list[tuple[str, Any, str, str]]) -> set[str]:
+    found: set[str] = set()
+    for key, *_ in lines:
+        parts = key.split(".")
+        found |= {".".join(parts[:length]) for length in range(1, len(parts) + 1)}
+    return found
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list) and len(value) > _LONG_LIST:
+        head = ", ".join(json.dumps(item, ensure_ascii=False) for item in value[:2])
+        return f"[{head}, … {len(value)} in all]"
+    return json.dumps(value, ensure_ascii=False)
