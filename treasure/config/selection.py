@@ -61,10 +61,10 @@ class Selection(Section):
     candidate_order: Literal["hardest", "aoj"] = Field(
         "hardest",
         description="Which candidates are kept where a jet has more. hardest: the highest in pt."
-        " aoj: the first in the file, as the Aspen Open Jets maker did. Sorted by falling pt, both.",
+        " aoj: the first in the file, as the Aspen Open Jets maker did. Both: by falling pt.",
     )
     events_per_chunk: int = Field(
-        20_000,
+        5_000,
         ge=1,
         description="Events read at once: bounds the memory, and makes one part of the skim each.",
     )

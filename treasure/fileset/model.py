@@ -35,14 +35,16 @@ class FilesetFile(BaseModel):
     size: int = Field(ge=0, description="Bytes.")
     checksum: str | None = Field(description="adler32:<8 hex digits>; null: the server has none.")
     uuid: str = Field(description="UUID that ROOT gave the file when it was made.")
-    folder: str = Field("", exclude=True, repr=False, description="What a relative uri starts at.")
+    folder: str = Field(
+        default="", exclude=True, repr=False, description="What a relative uri starts at."
+    )
 
     @property
     def location(self) -> str:
         """What to open: the URL, or the absolute path."""
         if is_url(self.uri):
             return self.uri
-        return os.path.normpath(os.path.join(os.path.abspath(self.folder), self.uri))
+        return os.path.normpath(Path(self.folder).absolute() / self.uri)
 
 
 class BadFile(BaseModel):
@@ -63,7 +65,9 @@ class Fileset(BaseModel):
     dataset: str = Field(description="Name of the dataset.")
     files: list[FilesetFile] = Field(min_length=1)
     source: dict[str, Any] = Field(default_factory=dict, description="Configuration of the source.")
-    provenance: dict[str, Any] = Field(default_factory=dict, description="Where the files are from.")
+    provenance: dict[str, Any] = Field(
+        default_factory=dict, description="Where the files are from."
+    )
     luminosity_sections: dict[str, list[list[int]]] | None = Field(
         None, description="Run -> [[first, last], …], where the source knows them."
     )
@@ -101,7 +105,7 @@ class Fileset(BaseModel):
                 f"{path}: fileset of schema version {fileset.schema_version}, this is version"
                 f" {SCHEMA_VERSION}; make it again with CreateFileset"
             )
-        folder = os.path.dirname(os.path.abspath(path))
+        folder = str(Path(path).absolute().parent)
         files = [file.model_copy(update={"folder": folder}) for file in fileset.files]
         return fileset.model_copy(update={"files": files})
 

@@ -22,10 +22,10 @@ from treasure.jets.splits import SPLITS
 __all__ = [
     "CANDIDATE_COLUMNS",
     "EVENT_COLUMNS",
-    "JetChunk",
-    "JetTable",
     "KINEMATICS_COLUMNS",
     "TAGGING_COLUMNS",
+    "JetChunk",
+    "JetTable",
     "jet_index",
 ]
 
@@ -177,7 +177,7 @@ class JetTable:
             data = self._file[key]
             # The gzip filter checks itself on reading; what is stored plain does not.
             if "adler32" in data.attrs and data.compression is None:
-                self._compare(key, zlib.adler32(np.ascontiguousarray(self._read(key, slice(None)))))
+                self._compare(key, zlib.adler32(self._read(key, slice(None)).tobytes()))
 
     def _compare(self, key: str, found: int) -> None:
         expected = str(self._file[key].attrs["adler32"])

@@ -1,0 +1,167 @@
+"""Names, sizes and checksums on XRootD servers (``root://`` URLs), asked of the server itself.
+
+Nothing is cached, so that what is told is what is there now. Opening and reading is uproot's.
+"""
+
+import os
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from urllib.parse import urlsplit
+
+from XRootD import client
+from XRootD.client.flags import DirListFlags, QueryCode, StatInfoFlags
+
+from treasure.errors import DataError
+
+__all__ = ["RemoteFile", "expand", "is_pattern", "remote_file"]
+
+# Unless the user's environment says otherwise: the client's own defaults wait for a dead server
+# for some minutes. Seconds, except the number of retries.
+_PATIENCE = {
+    "ConnectionWindow": 10,
+    "ConnectionRetry": 2,
+    "StreamErrorWindow": 10,
+    "RequestTimeout": 60,
+}
+for _name, _value in _PATIENCE.items():
+    if f"XRD_{_name.upper()}" not in os.environ:
+        client.EnvPutInt(_name, _value)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """What a server says of a file: bytes, and adler32 as 8 hexadecimal digits, or None."""
+
+    size: int
+    adler32: str | None
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a name has glob characters."""
+    return any(character in name for character in "*?[")
+
+
+def _split(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    path = "/" + parts.path.lstrip("/")
+    if not parts.netloc or path == "/":
+        raise DataError(f"{url}: not a root:// URL; root://host[:port]//path was expected")
+    return f"root://{parts.netloc}/", path
+
+
+def _failure(url: str, what: str, status: object) -> DataError:
+    message = str(getattr(status, "message", status)).strip()
+    return DataError(f"{url}: {what}: {message}; check the name, the server and your credentials")
+
+
+def _is_directory(server: str, path: str) -> bool:
+    status, info = client.FileSystem(server).stat(path)
+    if not status.ok:
+        raise _failure(server + path, "the server cannot find it", status)
+    return bool(info.flags & StatInfoFlags.IS_DIR)
+
+
+def _entries(server: str, path: str) -> list[tuple[str, bool]]:
+    """Names in a directory, sorted, each with whether it is a directory."""
+    status, listing = client.FileSystem(server).dirlist(path, DirListFlags.STAT)
+    if not status.ok:
+        raise _failure(server + path, "the server cannot list it", status)
+    return sorted(
+        (entry.name, bool(entry.statinfo and entry.statinfo.flags & StatInfoFlags.IS_DIR))
+        for entry in listing
+        if not entry.name.startswith(".")
+    )
+
+
+def _files_below(server: str, path: str) -> list[str]:
+    found: list[str] = []
+    for name, is_directory in _entries(server, path):
+        child = f"{path.rstrip('/')}/{name}"
+        if is_directory:
+            found += _files_below(server, child)
+        else:
+            found.append(child)
+    return found
+
+
+def _directories_below(server: str, path: str) -> list[str]:
+    found = [path]
+    for name, is_directory in _entries(server, path):
+        if is_directory:
+            found += _directories_below(server, f"{path.rstrip('/')}/{name}")
+    return found
+
+
+def _glob(server: str, base: str, parts: list[str]) -> list[str]:
+    """Files and directories under `base` that match the remaining parts of a pattern."""
+    if not parts:
+        return [base or "/"]
+    part, rest = parts[0], parts[1:]
+    if part == "**":
+        return [
+            match
+            for directory in _directories_below(server, base or "/")
+            for match in _glob(server, directory.rstrip("/"), rest or ["*"])
+        ]
+    if not is_pattern(part) and any(is_pattern(later) for later in rest):
+        return _glob(server, f"{base}/{part}", rest)
+    return [
+        match
+        for name, is_directory in _entries(server, base or "/")
+        if fnmatchcase(name, part) and (is_directory or not rest)
+        for match in _glob(server, f"{base}/{name}", rest)
+    ]
+
+
+def expand(url: str) -> list[str]:
+    """Files that a ``root://`` URL stands for: itself, a glob, or all ``*.root`` of a directory.
+
+    Returns
+    -------
+    URLs, sorted; empty if nothing matches.
+
+    Raises
+    ------
+    DataError
+        If the server does not answer, or the file or directory does not exist.
+    """
+    server, path = _split(url)
+    if is_pattern(path):
+        # Directories that match are no files: only what is inside them could be asked for.
+        matches = sorted(set(_glob(server, "", path.strip("/").split("/"))))
+        paths = [
+            match
+            for match in matches
+            if match.endswith(".root") or not _is_directory(server, match)
+        ]
+    elif path.endswith(".root"):
+        paths = [path]
+    elif _is_directory(server, path):
+        paths = [name for name in _files_below(server, path) if name.endswith(".root")]
+    else:
+        paths = [path]
+    return sorted(server + name for name in paths)
+
+
+def remote_file(url: str) -> RemoteFile:
+    """Size of a file, and its adler32 where the server knows it.
+
+    Raises
+    ------
+    DataError
+        If the server does not answer, or has no such file.
+    """
+    server, path = _split(url)
+    filesystem = client.FileSystem(server)
+    status, info = filesystem.stat(path)
+    if not status.ok:
+        raise _failure(url, "the server cannot find it", status)
+    if info.flags & StatInfoFlags.IS_DIR:
+        raise DataError(f"{url}: a directory; a ROOT file was expected")
+    status, answer = filesystem.query(QueryCode.CHECKSUM, path)
+    adler32 = None
+    if status.ok and answer:
+        kind, _, digits = answer.decode().strip("\0 \n").partition(" ")
+        if kind == "adler32" and digits:
+            adler32 = f"{int(digits.split()[0], 16):08x}"
+    return RemoteFile(int(info.size), adler32)

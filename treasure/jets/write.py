@@ -1,0 +1,218 @@
+"""From the parts of a skim to a jet table: padded, labelled, split, compressed."""
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from treasure.config.dataset import Dataset
+from treasure.config.selection import Selection
+from treasure.config.splits import Splits
+from treasure.errors import DataError
+from treasure.jets.compress import compression_pool, create_compressed, write_rows
+from treasure.jets.splits import SPLITS, assign_split
+from treasure.jets.table import (
+    CANDIDATE_COLUMNS,
+    EVENT_COLUMNS,
+    KINEMATICS_COLUMNS,
+    TAGGING_COLUMNS,
+)
+from treasure.skim.parts import part_rows, read_parts
+from treasure.skim.run import CUTFLOW
+from treasure.store import atomic_file, canonical_json, read_json
+
+__all__ = ["pad_candidates", "write_jet_table"]
+
+FORMAT = "treasure jet table"
+SCHEMA_VERSION = 1
+
+# Rows held in memory at once (6.6 kB each, some times over), a multiple of both chunk lengths.
+_BLOCK_ROWS = 4096
+_CANDIDATE_CHUNK_ROWS = 128  # 0.8 MB: fits the chunk cache of HDF5, 1 MiB by default
+_NARROW_CHUNK_ROWS = 4096
+
+Progress = Callable[[int, int], None]
+
+
+def pad_candidates(
+    counts: NDArray[np.int64], columns: Sequence[NDArray[Any]], width: int
+) -> NDArray[np.float32]:
+    """Lists of candidates as one array: the first `width` of each row, then exact zeros.
+
+    Parameters
+    ----------
+    counts
+        Candidates of each row, shape (n,).
+    columns
+        Flat arrays, one for each of k quantities.
+    width
+        Slots of a row.
+
+    Returns
+    -------
+    float32, shape (n, width, k); no −0 anywhere.
+    """
+    flat = np.empty((len(columns[0]), len(columns)), np.float32)
+    for number, column in enumerate(columns):
+        flat[:, number] = column
+    flat += np.float32(0)  # −0 becomes 0: a mask E != 0 is the same thing bit for bit
+    if (counts > width).any():
+        row_start = np.repeat(np.cumsum(counts) - counts, counts)
+        flat = flat[np.arange(len(flat)) - row_start < width]
+        counts = np.minimum(counts, width)
+    padded = np.zeros((len(counts), width, len(columns)), np.float32)
+    padded[np.arange(width) < counts[:, None]] = flat
+    return padded
+
+
+def write_jet_table(
+    skim_directory: Path,
+    parts: list[str],
+    path: Path,
+    *,
+    dataset_name: str,
+    dataset: Dataset,
+    selection: Selection,
+    splits: Splits,
+    attributes: Mapping[str, Any],
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write one jet table from some parts of a skim.
+
+    Parameters
+    ----------
+    skim_directory, parts
+        Where the parts are, and which, in the order of the rows; none give a table of no rows.
+    path
+        The HDF5 file; made whole or not at all. The same parts give the same bytes.
+    dataset_name, dataset, selection, splits
+        Label and source of the rows, slots for candidates, shares of the splits.
+    attributes
+        More attributes of the file, such as the fingerprint; what is not text or a number is
+        stored as JSON.
+    progress
+        Called with (rows written, rows in all).
+
+    Returns
+    -------
+    rows, rows of each split, candidates, and rows of which candidates were left out.
+
+    Raises
+    ------
+    DataError
+        If a part is missing or damaged, or rows are lost.
+    """
+    paths = [skim_directory / name for name in parts]
+    rows = sum(part_rows(part) for part in paths)
+    skim = read_json(skim_directory / CUTFLOW)
+    counted = {"candidates": 0, "truncated": 0}
+    with (
+        atomic_file(path) as temporary,
+        h5py.File(temporary, "w") as file,
+        compression_pool() as pool,
+    ):
+        kinematics = create_compressed(file, "jet_kinematics", rows, (4,), _NARROW_CHUNK_ROWS)
+        tagging = create_compressed(file, "jet_tagging", rows, (13,), _NARROW_CHUNK_ROWS)
+        particles = create_compressed(
+            file,
+            "PFCands",
+            rows,
+            (selection.max_candidates, len(CANDIDATE_COLUMNS)),
+            _CANDIDATE_CHUNK_ROWS,
+        )
+        event_info = np.empty((rows, 3), np.int64)
+        done = 0
+        for table in read_parts(paths, _BLOCK_ROWS):
+            block = slice(done, done + len(table))
+            for number, name in enumerate(EVENT_COLUMNS):
+                event_info[block, number] = table[name].to_numpy()
+            write_rows(kinematics, done, _scalars(table, KINEMATICS_COLUMNS), pool)
+            write_rows(tagging, done, _scalars(table, TAGGING_COLUMNS), pool)
+            counts, columns = _candidates(table)
+            padded = pad_candidates(counts, columns, selection.max_candidates)
+            write_rows(particles, done, padded, pool)
+            counted["candidates"] += int(np.minimum(counts, selection.max_candidates).sum())
+            counted["truncated"] += int(np.count_nonzero(counts > selection.max_candidates))
+            done += len(table)
+            if progress is not None:
+                progress(done, rows)
+        if done != rows:
+            raise DataError(
+                f"{skim_directory}: {done} rows read of {rows} that its parts announce; run"
+                " SkimJets again"
+            )
+        split = assign_split(event_info, splits)
+        label = np.full(rows, dataset.label, np.int32)
+        narrow: dict[str, NDArray[Any]] = {
+            "event_info": event_info, "label": label, "split": split,
+        }  # fmt: skip
+        for key, values in narrow.items():
+            plain = file.create_dataset(key, data=values, track_times=False)
+            # These have no filter that would check itself.
+            plain.attrs["adler32"] = f"{zlib.adler32(values.tobytes()):08x}"
+        _describe(file, dataset_name, dataset, selection, splits, skim, attributes)
+    by_split = np.bincount(split, minlength=len(SPLITS))
+    return {
+        "jets": rows,
+        "splits": {name: int(n) for name, n in zip(SPLITS, by_split, strict=True)},
+        "candidates": counted["candidates"],
+        "jets_with_candidates_left_out": counted["truncated"],
+    }
+
+
+def _scalars(table: pa.Table, names: Sequence[str]) -> NDArray[np.float32]:
+    values = np.stack([table[f"FatJet_{name}"].to_numpy() for name in names], axis=1)
+    return values + np.float32(0)
+
+
+def _candidates(table: pa.Table) -> tuple[NDArray[np.int64], list[NDArray[Any]]]:
+    lists = [table[f"PFCands_{name}"].combine_chunks() for name in CANDIDATE_COLUMNS]
+    counts = np.asarray(lists[0].value_lengths()).astype(np.int64)
+    return counts, [column.flatten().to_numpy() for column in lists]
+
+
+def _describe(
+    file: h5py.File,
+    dataset_name: str,
+    dataset: Dataset,
+    selection: Selection,
+    splits: Splits,
+    skim: dict[str, Any],
+    attributes: Mapping[str, Any],
+) -> None:
+    columns = {
+        "event_info": EVENT_COLUMNS,
+        "jet_kinematics": KINEMATICS_COLUMNS,
+        "jet_tagging": TAGGING_COLUMNS,
+        "PFCands": CANDIDATE_COLUMNS,
+        "label": ("label",),
+        "split": ("split",),
+    }
+    for key, names in columns.items():
+        file[key].attrs["columns"] = list(names)
+    file["split"].attrs["values"] = canonical_json(dict(enumerate(SPLITS)))
+    described: dict[str, Any] = {
+        "format": FORMAT,
+        "schema_version": SCHEMA_VERSION,
+        "dataset": dataset_name,
+        "title": dataset.title,
+        "label": dataset.label,
+        "is_mc": dataset.is_mc,
+        "matching": dataset.matching,
+        "selection": selection.model_dump(mode="json"),
+        "splits": splits.model_dump(mode="json"),
+        "layouts": skim["layouts"],
+        "absent_columns": skim["absent_columns"],
+        "replaced_values": skim["replaced_values"],
+        # uri, size, checksum, uuid, entries of every file
+        "source_files": skim["files"],
+    } | dict(attributes)
+    for key in sorted(described):
+        value = described[key]
+        # Text of any length: fixed attributes end at 64 KiB.
+        file.attrs[key] = value if isinstance(value, str | int | float) else canonical_json(value)

@@ -1,0 +1,78 @@
+"""Four-momenta of candidates, and their order."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from treasure.skim.record import offsets_of
+
+__all__ = ["delta_r", "four_momentum", "pt_order"]
+
+Float32 = NDArray[np.float32]
+
+
+def four_momentum(
+    pt: Float32, eta: Float32, phi: Float32, mass: Float32
+) -> tuple[Float32, Float32, Float32, Float32]:
+    """Cartesian four-momentum: double precision inside, rounded once, as ROOT's TLorentzVector.
+
+    A negative (off-shell) mass counts as space-like there: ``E² = p² − m²``, at least 0.
+
+    Parameters
+    ----------
+    pt, eta, phi, mass
+        Shape (n,); GeV.
+
+    Returns
+    -------
+    px, py, pz, E: float32, shape (n,), GeV.
+    """
+    p_t, angle = np.abs(pt.astype(np.float64)), phi.astype(np.float64)
+    m = mass.astype(np.float64)
+    px, py = p_t * np.cos(angle), p_t * np.sin(angle)
+    pz = p_t * np.sinh(eta.astype(np.float64))
+    energy = np.sqrt(np.maximum(px * px + py * py + pz * pz + np.copysign(m * m, m), 0.0))
+    return tuple(value.astype(np.float32) for value in (px, py, pz, energy))  # type: ignore[return-value]
+
+
+def delta_r(
+    eta_1: NDArray[np.floating],
+    phi_1: NDArray[np.floating],
+    eta_2: NDArray[np.floating],
+    phi_2: NDArray[np.floating],
+) -> NDArray[np.float64]:
+    """Distance ``sqrt(Δη² + Δφ²)`` with Δφ in [−π, π), elementwise."""
+    difference = np.asarray(phi_1, np.float64) - np.asarray(phi_2, np.float64)
+    delta_phi = np.mod(difference + np.pi, 2 * np.pi) - np.pi
+    return np.hypot(np.asarray(eta_1, np.float64) - np.asarray(eta_2, np.float64), delta_phi)
+
+
+def pt_order(
+    counts: NDArray[np.int64], pt: Float32, *, first: int | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Sort the candidates of each row by falling pt; equal ones stay in the order of the file.
+
+    Parameters
+    ----------
+    counts
+        Candidates of each row, int64, shape (n_rows,).
+    pt
+        float32, shape (n_candidates,).
+    first
+        Look at the first so many of a row alone, in the order of the file; None: at all.
+
+    Returns
+    -------
+    order
+        int64: positions of the kept candidates, row after row.
+    counts
+        int64, shape (n_rows,): how many each row keeps.
+    """
+    row = np.repeat(np.arange(len(counts)), counts)
+    kept = np.arange(len(pt))
+    if first is not None:
+        position = kept - np.repeat(offsets_of(counts)[:-1], counts)
+        kept = kept[position < first]
+        row = row[kept]
+        counts = np.minimum(counts, first)
+    order = np.lexsort((-pt[kept], row))
+    return kept[order], counts

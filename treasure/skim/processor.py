@@ -1,0 +1,120 @@
+"""The coffea processor: a chunk of events in, a part of the skim and its cutflow out."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from coffea.nanoevents import PFNanoAODSchema
+from coffea.processor import ProcessorABC
+
+import treasure.skim.layout_a  # noqa: F401  (registers the layout)
+from treasure.config.dataset import Dataset
+from treasure.config.selection import Selection
+from treasure.skim.kinematics import pt_order
+from treasure.skim.layouts import LAYOUTS, branches_of, recognise
+from treasure.skim.parts import EVENT_SCALARS, write_part
+from treasure.skim.selection import golden_mask, select
+
+__all__ = ["BRANCHES", "SkimProcessor", "SkimSchema"]
+
+# What the reader lists of a file: trees of the experiments have thousands of branches more.
+BRANCHES = sorted(
+    {
+        "run", "luminosityBlock", "event", "genWeight", "HLT_*", "Flag_*",
+        "nFatJet", "FatJet_*", "nGenPart", "GenPart_*",
+        *(name for layout in LAYOUTS.values() for name in layout.branch_filter()),
+    }
+)  # fmt: skip
+
+
+class SkimSchema(PFNanoAODSchema):
+    """PFNano; indices into collections that are not read are of no interest."""
+
+    warn_missing_crossrefs = False
+
+
+class SkimProcessor(ProcessorABC):
+    """Select jets and write them.
+
+    `process` writes one part a chunk, under its final name only when whole, and returns counts and
+    names, which coffea adds up. A chunk of which nothing survives has its counts and no part.
+
+    Parameters
+    ----------
+    dataset, selection
+        What to keep.
+    directory
+        Where the parts go.
+    numbers
+        Location of each file -> its number in the group: parts are named by it.
+    done
+        Called after each chunk.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        selection: Selection,
+        directory: Path,
+        numbers: dict[str, int],
+        done: Callable[[], None] | None = None,
+    ) -> None:
+        self.dataset = dataset
+        self.selection = selection
+        self.directory = directory
+        self.numbers = numbers
+        self.done = done
+        self.validated = golden_mask(selection, is_mc=dataset.is_mc)
+
+    def process(self, events: Any) -> dict[str, Any]:
+        """Skim one chunk of NanoEvents."""
+        location = events.metadata["filename"]
+        branches = branches_of(events)
+        layout = recognise(branches, self.dataset.layout, location)(events, branches, location)
+        cutflow, missing_triggers = select(layout, self.dataset, self.selection, self.validated)
+        chosen = np.flatnonzero(cutflow.jets)
+        parts: dict[str, int] = {}
+        truncated = 0
+        if len(chosen):
+            number, start = self.numbers[location], events.metadata["entrystart"]
+            name = f"part_{number:05d}_{start:010d}.parquet"
+            truncated = self._write(self.directory / name, layout, chosen)
+            parts[name] = len(chosen)
+        if self.done is not None:
+            self.done()
+        return {
+            "cutflow": cutflow.steps,
+            "chunks": 1,
+            "parts": parts,
+            "layouts": {layout.name},
+            "missing_triggers": {path: {location} for path in missing_triggers},
+            "absent_columns": {f"{k}={v}" for k, v in layout.absent_columns.items()},
+            "replaced_values": layout.replaced_values,
+            "jets_with_candidates_left_out": truncated,
+        }
+
+    def _write(self, path: Path, layout: Any, chosen: np.ndarray) -> int:
+        """Write the chosen jets; tells how many have more candidates than the table takes."""
+        candidates = layout.candidates(chosen)
+        most = self.selection.max_candidates
+        first = most if self.selection.candidate_order == "aoj" else None
+        order, counts = pt_order(candidates.counts, candidates.pt, first=first)
+        jets, record = layout.jets, layout.record
+        event = jets.event[chosen]
+        scalars = {name: record.info[event, i] for i, name in enumerate(EVENT_SCALARS)}
+        scalars["genWeight"] = record.weight[event]
+        scalars["FatJet_index"] = jets.index[chosen]
+        for name, values in layout.jet_columns(chosen).items():
+            scalars[f"FatJet_{name}"] = values
+        write_part(
+            path,
+            scalars,
+            counts,
+            {name: values[order] for name, values in candidates.columns.items()},
+        )
+        return int(np.count_nonzero(candidates.counts > most))
+
+    def postprocess(self, accumulator: Any) -> Any:
+        """Nothing is left to do."""
+        return accumulator

@@ -1,0 +1,140 @@
+"""The selection of events and jets: the cuts, in their order, over one chunk."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from treasure.config.dataset import Dataset
+from treasure.config.selection import Selection
+from treasure.errors import ConfigError, DataError
+from treasure.fileset.inspection import adler32_of
+from treasure.skim.cutflow import Cutflow
+from treasure.skim.layouts import Layout
+from treasure.skim.matching import matched_to_top
+
+__all__ = ["MATCHING", "EventFilter", "golden_mask", "select"]
+
+EventFilter = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]
+
+
+def _match_top(layout: Layout, selection: Selection) -> NDArray[np.bool_]:
+    return matched_to_top(layout.jets, layout.generator(), selection.matching_radius)
+
+
+# Generator matching by name (datasets.<name>.matching); "none" is no cut.
+MATCHING: dict[str, Callable[[Layout, Selection], NDArray[np.bool_]]] = {"top": _match_top}
+
+
+def golden_mask(selection: Selection, *, is_mc: bool) -> EventFilter | None:
+    """The function (runs, luminosity blocks) -> validated, or None where nothing is asked.
+
+    Raises
+    ------
+    ConfigError
+        If the golden JSON is missing, is not one, or has another checksum than configured.
+    """
+    if is_mc or selection.golden_json is None:
+        return None
+    path = Path(selection.golden_json).expanduser()
+    if not path.is_file():
+        raise ConfigError(f"selection.golden_json: {path}: no such file; a golden JSON is needed")
+    wanted = selection.golden_json_adler32
+    # As numbers: the portal drops leading zeros.
+    if wanted is not None and int(adler32_of(path), 16) != int(wanted, 16):
+        raise ConfigError(
+            f"selection.golden_json: {path}: adler32 is {adler32_of(path)}, configured is {wanted};"
+            " download it again, or correct golden_json_adler32"
+        )
+    # Its kernel is compiled when it is imported, which only collision data have to pay.
+    from coffea.lumi_tools import LumiMask
+
+    try:
+        mask = LumiMask(str(path))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"selection.golden_json: {path}: not a golden JSON ({error}); expected"
+            ' {"run": [[first, last], ...]}'
+        ) from error
+
+    def validated(runs: NDArray[np.int64], lumis: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return np.asarray(mask(runs.astype(np.uint32), lumis.astype(np.uint32)))
+
+    return validated
+
+
+def select(
+    layout: Layout, dataset: Dataset, selection: Selection, validated: EventFilter | None
+) -> tuple[Cutflow, set[str]]:
+    """Apply all cuts to a chunk.
+
+    Returns
+    -------
+    cutflow
+        With the masks of what is left.
+    missing_triggers
+        Trigger paths that the file does not have; they counted as not fired.
+
+    Raises
+    ------
+    DataError
+        If a filter or a column that a cut needs is not in the file.
+    """
+    record, jets = layout.record, layout.jets
+    cutflow = Cutflow(record, jets)
+    if validated is not None:
+        cutflow.cut_events("golden_json", validated(record.info[:, 0], record.info[:, 1]))
+    missing_triggers: set[str] = set()
+    if selection.triggers:
+        fired = np.zeros(len(record), bool)
+        for path in selection.triggers:
+            decision = layout.decision(path)
+            if decision is None:
+                missing_triggers.add(path)
+            else:
+                fired |= decision
+        cutflow.cut_events("triggers", fired)
+    if selection.filters:
+        clean = np.ones(len(record), bool)
+        for name in selection.filters:
+            decision = layout.decision(name)
+            if decision is None:
+                raise DataError(
+                    f"{layout.where}: no branch {name!r}, which selection.filters asks for; take"
+                    " it off that list if these events need no such filter"
+                )
+            clean &= decision
+        cutflow.cut_events("filters", clean)
+    _cut_jets(cutflow, layout, selection)
+    if dataset.matching != "none":
+        cutflow.cut_jets(
+            f"matching_{dataset.matching}", MATCHING[dataset.matching](layout, selection)
+        )
+    return cutflow, missing_triggers
+
+
+def _cut_jets(cutflow: Cutflow, layout: Layout, selection: Selection) -> None:
+    jets = layout.jets
+    columns: dict[str, Any] = jets.columns
+    # In single precision, as the values are stored: a jet at the edge falls on the same side as
+    # in the C++ of the experiments.
+    cutflow.cut_jets("jet_pt", columns["pt"] > np.float32(selection.jet_pt_min))
+    cutflow.cut_jets("jet_eta", np.abs(columns["eta"]) < np.float32(selection.jet_abs_eta_max))
+    if selection.jet_id is not None:
+        if jets.jet_id is None:
+            raise DataError(
+                f"{layout.where}: no branch 'FatJet_jetId', which selection.jet_id asks for; set"
+                " selection.jet_id to null"
+            )
+        cutflow.cut_jets("jet_id", jets.jet_id == selection.jet_id)
+    low, high = selection.softdrop_mass_min, selection.softdrop_mass_max
+    if low is not None or high is not None:
+        mass = columns["msoftdrop"]
+        passed = np.ones(len(jets), bool)
+        if low is not None:
+            passed &= mass > np.float32(low)
+        if high is not None:
+            passed &= mass < np.float32(high)
+        cutflow.cut_jets("softdrop_mass", passed)
