@@ -42,10 +42,10 @@ def event_hash(event_info: NDArray[np.int64]) -> NDArray[np.uint64]:
     words = np.asarray(event_info)
     if words.ndim != 2 or words.shape[1] != 3:
         raise ValueError(f"event_info has shape {words.shape}; expected (n, 3)")
-    words = words.astype(np.int64).astype(np.uint64)  # modulo 2**64
-    state: NDArray[np.uint64] = np.zeros(len(words), np.uint64)
+    bits: NDArray[np.uint64] = words.astype(np.int64).astype(np.uint64)  # modulo 2**64
+    state: NDArray[np.uint64] = np.zeros(len(bits), np.uint64)
     for column in range(3):
-        state = _mix((state ^ words[:, column]) + _GAMMA)
+        state = _mix(np.add(state ^ bits[:, column], _GAMMA))
     return state
 
 

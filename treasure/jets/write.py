@@ -100,17 +100,23 @@ def write_jet_table(
 
     Returns
     -------
-    rows, rows of each split, candidates, and rows of which candidates were left out.
+    jets (rows), splits (rows of each), candidates.
 
     Raises
     ------
     DataError
-        If a part is missing or damaged, or rows are lost.
+        If a part is missing or damaged, rows are lost, or the skim had another selection.
     """
     paths = [skim_directory / name for name in parts]
     rows = sum(part_rows(part) for part in paths)
     skim = read_json(skim_directory / CUTFLOW)
-    counted = {"candidates": 0, "truncated": 0}
+    if skim["selection"] != selection.model_dump(mode="json"):
+        raise DataError(
+            f"{skim_directory}: skimmed with another selection than the one given; run SkimJets"
+            " again"
+        )
+    candidates = 0
+    by_split = np.zeros(len(SPLITS), np.int64)
     with (
         atomic_file(path) as temporary,
         h5py.File(temporary, "w") as file,
@@ -125,19 +131,20 @@ def write_jet_table(
             (selection.max_candidates, len(CANDIDATE_COLUMNS)),
             _CANDIDATE_CHUNK_ROWS,
         )
-        event_info = np.empty((rows, 3), np.int64)
+        narrow = _NarrowKeys(file, rows)
         done = 0
         for table in read_parts(paths, _BLOCK_ROWS):
-            block = slice(done, done + len(table))
-            for number, name in enumerate(EVENT_COLUMNS):
-                event_info[block, number] = table[name].to_numpy()
+            event_info = np.stack([table[name].to_numpy() for name in EVENT_COLUMNS], axis=1)
+            split = assign_split(event_info, splits)
+            label = np.full(len(table), dataset.label, np.int32)
+            narrow.write(done, {"event_info": event_info, "label": label, "split": split})
+            by_split += np.bincount(split, minlength=len(SPLITS))
             write_rows(kinematics, done, _scalars(table, KINEMATICS_COLUMNS), pool)
             write_rows(tagging, done, _scalars(table, TAGGING_COLUMNS), pool)
             counts, columns = _candidates(table)
             padded = pad_candidates(counts, columns, selection.max_candidates)
             write_rows(particles, done, padded, pool)
-            counted["candidates"] += int(np.minimum(counts, selection.max_candidates).sum())
-            counted["truncated"] += int(np.count_nonzero(counts > selection.max_candidates))
+            candidates += int(np.minimum(counts, selection.max_candidates).sum())
             done += len(table)
             if progress is not None:
                 progress(done, rows)
@@ -146,23 +153,36 @@ def write_jet_table(
                 f"{skim_directory}: {done} rows read of {rows} that its parts announce; run"
                 " SkimJets again"
             )
-        split = assign_split(event_info, splits)
-        label = np.full(rows, dataset.label, np.int32)
-        narrow: dict[str, NDArray[Any]] = {
-            "event_info": event_info, "label": label, "split": split,
-        }  # fmt: skip
-        for key, values in narrow.items():
-            plain = file.create_dataset(key, data=values, track_times=False)
-            # These have no filter that would check itself.
-            plain.attrs["adler32"] = f"{zlib.adler32(values.tobytes()):08x}"
+        narrow.finish()
         _describe(file, dataset_name, dataset, selection, splits, skim, attributes)
-    by_split = np.bincount(split, minlength=len(SPLITS))
     return {
         "jets": rows,
         "splits": {name: int(n) for name, n in zip(SPLITS, by_split, strict=True)},
-        "candidates": counted["candidates"],
-        "jets_with_candidates_left_out": counted["truncated"],
+        "candidates": candidates,
     }
+
+
+class _NarrowKeys:
+    """Keys that are stored plain, and carry their checksum because no filter does."""
+
+    _DTYPES = {"event_info": np.int64, "label": np.int32, "split": np.int8}
+
+    def __init__(self, file: h5py.File, rows: int) -> None:
+        shapes = {"event_info": (rows, 3), "label": (rows,), "split": (rows,)}
+        self.datasets = {
+            key: file.create_dataset(key, shapes[key], dtype, track_times=False)
+            for key, dtype in self._DTYPES.items()
+        }
+        self.checksums = dict.fromkeys(self.datasets, 1)
+
+    def write(self, start: int, block: Mapping[str, NDArray[Any]]) -> None:
+        for key, values in block.items():
+            self.datasets[key][start : start + len(values)] = values
+            self.checksums[key] = zlib.adler32(values.tobytes(), self.checksums[key])
+
+    def finish(self) -> None:
+        for key, value in self.checksums.items():
+            self.datasets[key].attrs["adler32"] = f"{value:08x}"
 
 
 def _scalars(table: pa.Table, names: Sequence[str]) -> NDArray[np.float32]:
