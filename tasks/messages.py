@@ -12,14 +12,16 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class ShortErrors(logging.Filter):
-    """Shows an error that the user can mend in its own words, without a traceback."""
+    """Says an error that the user can mend in its own words, once, without a traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, TreasureError):
-            record.exc_info, record.exc_text = None, None
-            record.msg, record.args = f"error: {error}", ()
-        return True
+        if not isinstance(error, TreasureError):
+            return True
+        # luigi logs a failed task with (process, worker, task)
+        where = f" in {record.args[2]}" if record.args and len(record.args) == 3 else ""
+        print(f"error{where}: {error}", file=sys.stderr, flush=True)
+        return False
 
 
 def say(text: str) -> None:

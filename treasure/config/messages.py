@@ -35,6 +35,8 @@ def _line(
         return f"{file}: {key}: unknown key{nearest(path[-1], _siblings(path, values))}"
     if kind == "missing":
         return f"{file}: {key}: missing; it has no default"
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        file = _origin(f"{key}.kind", origins, default)
     if kind == "union_tag_invalid":
         allowed = problem["ctx"]["expected_tags"].replace("'", "").split(", ")
         tag = str(problem["ctx"]["tag"])

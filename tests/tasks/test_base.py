@@ -1,0 +1,209 @@
+"""Identity, path, manifest and atomicity of a stage."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.base import OverridesParameter, StageTarget
+from tasks.benchmark import BenchmarkTopTagging
+from tasks.fileset import CreateFileset
+from tasks.jets import WriteH5
+from tasks.release import PublishFDP
+from tasks.simulation import SimulatePFNano
+from tasks.skim import SkimJets
+from tasks.tokenizer import TrainTokenizer
+from tasks.tokens import TokenizeShards
+from treasure import store
+from treasure.errors import ConfigError, DataError
+
+CHAIN = (
+    SimulatePFNano, CreateFileset, SkimJets, WriteH5,
+    TrainTokenizer, TokenizeShards, PublishFDP, BenchmarkTopTagging,
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _own_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("TREASURE_STORE", str(tmp_path))
+
+
+def fingerprints(**parameters):
+    return {task.__name__: task(**parameters).fingerprint for task in CHAIN}
+
+
+def changed(**parameters):
+    before, after = fingerprints(), fingerprints(**parameters)
+    return [name for name in before if before[name] != after[name]]
+
+
+def names(*tasks):
+    return [task.__name__ for task in tasks]
+
+
+def test_fingerprints_are_stable_and_distinct():
+    one = fingerprints()
+    assert one == fingerprints()
+    assert len(set(one.values())) == len(CHAIN)
+
+
+@pytest.mark.parametrize(
+    ("override", "first"),
+    [
+        ("datasets.qcd.source.pthat_min=310", 0),
+        ("datasets.qcd.source.n_files=3", 1),
+        ("selection.jet_pt_min=350", 2),
+        ("datasets.qcd.files_per_branch=2", 2),
+        ("splits={train: 0.6, val: 0.2, test: 0.2}", 3),
+        ("datasets.qcd.label=3", 3),
+        ("tokenizer.training.epochs=99", 4),
+        ("release.title=other", 6),
+        ("tagger.epochs=99", 7),
+    ],
+)
+def test_a_change_redoes_what_depends_on_it_and_nothing_else(override, first):
+    assert changed(set=(override,)) == names(*CHAIN[first:])
+
+
+def test_a_title_and_the_number_of_workers_change_no_fingerprint():
+    assert changed(set=("datasets.qcd.title=other",)) == []
+
+
+def test_a_change_in_one_dataset_leaves_the_stages_of_the_other_alone():
+    override = ("datasets.qcd.source.pthat_min=310",)
+    for task in CHAIN[:4]:
+        before = task(dataset="ttbar").fingerprint
+        assert task(dataset="ttbar", set=override).fingerprint == before
+
+
+def test_version_is_part_of_the_identity_of_all_that_follows():
+    assert changed(version="v2") == names(*CHAIN)
+
+
+def test_branches_share_the_fingerprint_and_have_a_directory_each(tmp_path):
+    whole = WriteH5(dataset="ttbar")
+    branch = whole.as_branch(3)
+    assert branch.fingerprint == whole.fingerprint
+    expected = tmp_path / "demo" / "WriteH5" / "ttbar" / f"v1-{whole.fingerprint[:10]}"
+    assert whole.directory == expected
+    assert branch.directory == expected / "ttbar_0003"
+
+
+def test_the_branches_of_a_simulated_dataset_are_known_before_its_fileset():
+    overrides = ("datasets.qcd.source.n_files=7", "datasets.qcd.files_per_branch=3")
+    assert len(SimulatePFNano(set=overrides).branch_map) == 7
+    assert len(SkimJets(set=overrides).branch_map) == 3
+    assert len(TokenizeShards(set=overrides).branch_map) == 3
+
+
+def test_a_branch_requires_the_same_branch_of_its_dataset_and_all_of_the_tokenizer():
+    requirements = TokenizeShards(dataset="ttbar", branch=2).requires()
+    assert requirements["jets"].branch == 2 and requirements["jets"].dataset == "ttbar"
+    assert requirements["tokenizer"] == TrainTokenizer()
+
+
+def test_a_stage_is_complete_with_its_manifest_and_not_before(tmp_path):
+    task = CreateFileset()
+    assert not task.complete()
+    with task.stage() as stage:
+        store.write_text(stage.directory / "fileset.json", "{}")
+        stage.summary = {"files": 0}
+        assert not task.complete()
+    assert task.complete()
+    manifest = task.output().manifest
+    assert manifest["task"] == "CreateFileset"
+    assert manifest["fingerprint"] == task.fingerprint
+    assert manifest["summary"] == {"files": 0}
+    assert set(manifest["files"]) == {"fileset.json"}
+
+
+def test_a_failed_stage_is_not_complete_and_the_next_run_cleans_up():
+    task = CreateFileset()
+    with pytest.raises(RuntimeError), task.stage() as stage:
+        leftover = stage.directory / f".x.{'0' * 32}.tmp.json"
+        leftover.write_text("half")
+        raise RuntimeError
+    assert not task.complete()
+    with task.stage():
+        assert not leftover.exists()
+
+
+def test_removing_a_target_removes_the_whole_directory():
+    task = CreateFileset()
+    with task.stage() as stage:
+        store.write_text(stage.directory / "a", "a")
+    task.output().remove()
+    assert not task.directory.exists() and not task.output().remove()
+
+
+def test_an_empty_directory_is_not_complete(tmp_path):
+    (tmp_path / "x").mkdir()
+    assert not StageTarget(str(tmp_path / "x")).exists()
+
+
+def test_a_damaged_input_is_named_with_the_remedy():
+    task = CreateFileset()
+    with task.stage() as stage:
+        store.write_text(stage.directory / "a", "a")
+    assert task.output().verified() == task.directory
+    (task.directory / "a").write_text("b")
+    with pytest.raises(DataError, match="Remove"):
+        task.output().verified()
+
+
+def test_a_second_process_waits_until_the_first_is_done(tmp_path):
+    task = CreateFileset()
+    code = (
+        "from tasks.fileset import CreateFileset\n"
+        "with CreateFileset().stage():\n    print('in', flush=True)\n"
+    )
+    with task.stage():
+        other = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+        )
+        assert "another process is writing" in other.stdout.readline()
+        time.sleep(0.2)
+        assert other.poll() is None
+    rest, _ = other.communicate(timeout=60)
+    assert rest.startswith("in\n") and other.returncode == 0
+
+
+def test_provenance_lists_every_stage_once_in_the_order_of_the_chain():
+    labels = [stage["label"] for stage in BenchmarkTopTagging().provenance()]
+    assert labels[0] == "SimulatePFNano qcd" and labels[-1] == "BenchmarkTopTagging"
+    assert len(labels) == len(set(labels)) == 13
+    assert labels.index("WriteH5 ttbar") < labels.index("TrainTokenizer")
+
+
+@pytest.mark.parametrize("version", ["", "a/b", ".hidden", " v1", "../v1"])
+def test_a_version_that_cannot_stand_in_a_path_is_refused(version):
+    with pytest.raises(ConfigError, match="--version"):
+        CreateFileset(version=version)
+
+
+def test_a_wrong_dataset_gets_the_nearest_match():
+    with pytest.raises(ConfigError, match="did you mean 'ttbar'"):
+        SkimJets(dataset="tbar")
+
+
+def test_simulating_a_dataset_that_is_not_simulated_is_refused():
+    task = SimulatePFNano(config="aoj")
+    with pytest.raises(ConfigError, match="nothing to generate"):
+        task.branch_map
+
+
+_key = st.from_regex(r"[a-z]{1,5}(\.[a-z]{1,5}){0,2}", fullmatch=True)
+_value = st.one_of(
+    st.integers().map(str),
+    st.lists(st.integers(0, 9)).map(str),
+    st.text("ab ,;", max_size=8).map(lambda text: f"'{text}'"),
+)
+
+
+@given(st.lists(st.tuples(_key, _value).map("=".join), max_size=4))
+def test_overrides_survive_being_handed_on(overrides):
+    parameter = OverridesParameter()
+    assert parameter.parse(parameter.serialize(tuple(overrides))) == tuple(overrides)
