@@ -64,8 +64,8 @@ class Detector(Section):
     )
     electron_efficiency: EfficiencyBarrelEndcap = Field(
         (0.95, 0.83),
-        description="Tracking efficiency of electrons with pT > 1 GeV, barrel and endcap "
-        "(0.73, 0.50 of it as below). Delphes CMS card, arXiv:1307.6346.",
+        description="Tracking efficiency of electrons with pT > 1 GeV, barrel and endcap. "
+        "Delphes CMS card, arXiv:1307.6346.",
     )
     electron_efficiency_low: EfficiencyBarrelEndcap = Field(
         (0.73, 0.50),
@@ -81,6 +81,11 @@ class Detector(Section):
         3.0,
         description="Transverse momentum from which a muon crosses the calorimeters and the coil and is "
         "identified [GeV]; below, a hadron. CMS JINST 3 S08004, ch. 7.",
+    )
+    electron_pt_min: PositiveFloat = Field(
+        5.0,
+        description="Transverse momentum from which an electron in a jet is identified [GeV]; below, "
+        "a charged hadron. A sharp stand-in for the selection of CMS arXiv:1706.04965, sec. 4.3.",
     )
     track_pt_constant: ThreeRegions = Field(
         (0.01, 0.015, 0.025),
@@ -101,32 +106,33 @@ class Detector(Section):
         description="Relative pT resolution of electron tracks, constant term. Delphes CMS card.",
     )
     track_angle_sigma: PositiveFloat = Field(
-        5e-4,
+        2e-3,
         description="Resolution of a track's azimuth and pseudorapidity [rad] at 1 GeV, falling as "
         "1/pT. CMS arXiv:1405.6569, fig. 14.",
     )
     d0_constant: PositiveFloat = Field(
-        0.00234,
-        description="Transverse impact parameter resolution at high pT [cm]; with the term below it "
-        "gives 90 um at 1 GeV and 25 um at 10 GeV. CMS arXiv:1706.04965, sec. 2.",
+        0.0014,
+        description="Transverse impact parameter resolution at high pT [cm]. Between the 10 um of "
+        "isolated tracks in CMS arXiv:1405.6569, fig. 15, and the 25 um at 10 GeV in jets of "
+        "arXiv:1706.04965, sec. 2; the value describes d0Err in CMS simulation.",
     )
     d0_scattering: PositiveFloat = Field(
-        0.00869,
+        0.0075,
         description="Multiple scattering in the transverse impact parameter [cm GeV], divided by "
-        "pT sqrt(sin theta). CMS arXiv:1706.04965, sec. 2.",
+        "pT sqrt(sin theta). As d0_constant; CMS quotes 90 um at 1 GeV (arXiv:1706.04965, sec. 2).",
     )
     dz_constant: PositiveFloat = Field(
-        0.00427,
-        description="Longitudinal impact parameter resolution at high pT [cm]; with the term below "
-        "150 um at 1 GeV and 45 um at 10 GeV. CMS arXiv:1706.04965, sec. 2.",
+        0.0022,
+        description="Longitudinal impact parameter resolution at high pT [cm]. As d0_constant; "
+        "CMS quotes 45 um at 10 GeV (arXiv:1706.04965, sec. 2).",
     )
     dz_scattering: PositiveFloat = Field(
-        0.01438,
+        0.0080,
         description="Multiple scattering in the longitudinal impact parameter [cm GeV], divided by "
-        "pT sin(theta)^(3/2). CMS arXiv:1706.04965, sec. 2.",
+        "pT sin(theta)^(3/2). As d0_constant; CMS quotes 150 um at 1 GeV (arXiv:1706.04965, sec. 2).",
     )
     impact_error_spread: Fraction = Field(
-        0.2,
+        0.25,
         description="Relative spread (log-normal) of the impact parameter resolution from track to "
         "track, which the stored d0Err and dzErr follow. Chosen to resemble CMS simulation.",
     )
@@ -136,9 +142,9 @@ class Detector(Section):
         "(hits shared or lost). Shape of CMS arXiv:1405.6569, sec. 5.2; value chosen here.",
     )
     track_details_pt_min: PositiveFloat = Field(
-        0.95,
-        description="Transverse momentum above which charged candidates keep track details [GeV]; "
-        "below, d0Err is -1. CMS MiniAOD, PhysicsTools/PatAlgos (packedPFCandidates).",
+        0.5,
+        description="Transverse momentum above which charged candidates keep their impact parameters "
+        "[GeV]; below, d0, d0Err, dz and dzErr are -1. CMS MiniAOD of Run 2, packedPFCandidates.",
     )
     magnetic_field: PositiveFloat = Field(
         3.8, description="Field of the solenoid [T]. CMS JINST 3 S08004, ch. 2."
