@@ -1,10 +1,17 @@
 """Fixtures shared by all tests."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+HOME = Path(__file__).resolve().parents[1]
+SHARED = HOME.parent / "shared"
+
+# What setup.sh sets, for a pytest that was started without it.
+os.environ.setdefault("TREASURE_HOME", str(HOME))
+os.environ.setdefault("LAW_HOME", str(HOME / ".law"))
+os.environ.setdefault("LAW_CONFIG_FILE", str(HOME / "law.cfg"))
 
 
 @pytest.fixture(scope="session")
