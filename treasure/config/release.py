@@ -94,9 +94,7 @@ class ReleaseConfig(Section):
         pattern=r"^[a-z][a-z_]*$",
         description="what one row of the token table is, in the singular",
     )
-    readiness: Readiness = Field(
-        default_factory=Readiness, description="thresholds of the AI-readiness report"
-    )
+    readiness: Readiness = Field(Readiness(), description="thresholds of the AI-readiness report")
 
 
 class Destination(Section):

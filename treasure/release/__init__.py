@@ -1,0 +1,1 @@
+"""What is published: the release directory, its metadata, its readiness and its destinations."""
