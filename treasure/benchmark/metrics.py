@@ -20,6 +20,7 @@ __all__ = [
     "area_under_curve",
     "background_efficiency",
     "bootstrap",
+    "bootstrap_auc",
     "evaluate",
 ]
 
@@ -216,3 +217,17 @@ def bootstrap(
         }
         for name in scores
     }
+
+
+def bootstrap_auc(
+    labels: npt.ArrayLike, values: npt.ArrayLike, *, resamplings: int, seed: int
+) -> float:
+    """Return the statistical uncertainty of the AUC of one observable; see `bootstrap`."""
+    found = bootstrap(
+        labels,
+        {"value": np.asarray(values, dtype=np.float64)},
+        reference="value",
+        resamplings=resamplings,
+        seed=seed,
+    )
+    return found["value"]["value"]["auc"]

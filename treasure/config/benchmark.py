@@ -18,24 +18,21 @@ class TaggerConfig(Section):
 
     kind: str = Field(
         "deepsets",
-        description="Registered name of the tagger class; 'deepsets' is the particle-flow network "
-        "of arXiv:1810.05165.",
+        description="Class of the tagger. deepsets: the particle-flow network of arXiv:1810.05165. "
+        "Or module:Class, a Tagger of your own.",
     )
     particle_layers: tuple[int, ...] = Field(
-        (64, 64),
+        (32, 32),
         description="Widths of the layers of the per-particle network; the last one is the "
         "dimension in which the particles of a jet are summed.",
     )
     jet_layers: tuple[int, ...] = Field(
         (64, 64), description="Widths of the layers of the per-jet network, before its one output."
     )
-    dropout: float = Field(
-        0.0, ge=0.0, lt=1.0, description="Dropout after each layer of the per-jet network."
-    )
-    epochs: int = Field(12, ge=1, description="Passes over the training jets.")
-    batch_size: int = Field(256, ge=1, description="Jets in one optimiser step.")
+    epochs: int = Field(8, ge=1, description="Passes over the training jets.")
+    batch_size: int = Field(128, ge=1, description="Jets in one optimiser step.")
     learning_rate: float = Field(
-        5e-3, gt=0.0, description="Peak learning rate of the one-cycle schedule (arXiv:1708.07120)."
+        1e-2, gt=0.0, description="Peak learning rate of the one-cycle schedule (arXiv:1708.07120)."
     )
     weight_decay: float = Field(1e-4, ge=0.0, description="Decoupled weight decay of AdamW.")
     token_embedding: Literal["codebook", "random"] = Field(
