@@ -98,10 +98,13 @@ class QuantizerConfig(Section):
         description="Decay of the exponential moving average which moves the codes, a step.",
     )
     commitment: float = Field(
-        0.25, ge=0, description="Weight of the commitment loss (beta of arXiv:1711.00937)."
+        2.0,
+        ge=0,
+        description="Weight of the commitment loss (beta of arXiv:1711.00937). Below 1, latent"
+        " vectors drift away from the codes faster than these follow.",
     )
     revive_below: float = Field(
-        0.1,
+        0.01,
         ge=0,
         lt=1,
         description="A code whose moving-average count of particles falls below this share of the"
@@ -165,10 +168,6 @@ class SampleCheck(Section):
 class TokenizerConfig(Section):
     """A tokenizer: features, model, quantizer, training, and the check of its output."""
 
-    datasets: list[str] = Field(
-        default_factory=list,
-        description="Names of the datasets to train on. Empty: all datasets of the configuration.",
-    )
     features: FeatureConfig = Field(default_factory=FeatureConfig, description="Input features.")
     model: ModelConfig = Field(default_factory=ModelConfig, description="Encoder and decoder.")
     quantizer: QuantizerConfig = Field(default_factory=QuantizerConfig, description="Codebook.")

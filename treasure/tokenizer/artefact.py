@@ -122,7 +122,7 @@ class Tokenizer:
         }
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Take what `state` returned; names and shapes must be the same (KeyError, RuntimeError)."""
+        """Take what `state` returned; RuntimeError where names or shapes differ."""
         for part, module in (("model", self.model), ("quantizer", self.quantizer)):
             own = {k.removeprefix(f"{part}."): v for k, v in state.items() if k.startswith(part)}
             module.load_state_dict(own)
@@ -203,10 +203,8 @@ class Tokenizer:
     ) -> NDArray[np.float32]:
         """px, py, pz, E (P, 4) in GeV of packed tokens (P,) or (P, Q); axes (N, 2): eta, phi."""
         raw = self.decode_features(ids, counts)
-        raw[:, 0] += np.log(self.calibration.pt_scale)
-        per_particle = axes[owners(counts)]
-        mass = self.calibration.particle_mass
-        return self.feature_set.momenta(raw, per_particle, mass).astype(np.float32)
+        momenta = self.feature_set.momenta(raw, axes[owners(counts)], self.calibration)
+        return momenta.astype(np.float32)
 
     def decode_features(
         self, ids: NDArray[np.integer], counts: NDArray[np.int64]

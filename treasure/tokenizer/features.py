@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from treasure.config.tokenizer import FeatureConfig
 from treasure.errors import DataError
+from treasure.tokenizer.calibration import Calibration
 from treasure.tokenizer.particles import Particles, owners
 from treasure.tokenizer.plugins import Plugin
 
@@ -19,8 +20,8 @@ _SMALLEST_PT = 1e-6
 class FeatureSet(Plugin, family=True):
     """Raw particles to standardised features and back.
 
-    A subclass gives `names`, `raw` and `momenta`. Constants of the standardisation are fitted once
-    on training jets, and are part of the artefact.
+    A subclass gives `names`, `limits`, `raw`, `momenta` and `weight`. Constants of the
+    standardisation are fitted once on training jets, and are part of the artefact.
     """
 
     names: tuple[str, ...]
@@ -39,18 +40,25 @@ class FeatureSet(Plugin, family=True):
         raise NotImplementedError
 
     def momenta(
-        self, raw: NDArray[np.float64], particle_axes: NDArray[np.floating], mass: float
+        self,
+        raw: NDArray[np.float64],
+        particle_axes: NDArray[np.floating],
+        calibration: Calibration,
     ) -> NDArray[np.float64]:
-        """px, py, pz, E in GeV (P, 4) of raw features.
+        """px, py, pz, E in GeV (P, 4) of decoded raw features.
 
         Parameters
         ----------
         raw : (P, F)
         particle_axes : (P, 2)
             eta and phi of the axis for each particle.
-        mass
-            Mass hypothesis of every particle, GeV.
+        calibration
+            Scales, and the mass hypothesis of every particle.
         """
+        raise NotImplementedError
+
+    def weight(self, raw: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
+        """Weights of particles (P,) in the loss, pT to the power of `exponent`; their mean is 1."""
         raise NotImplementedError
 
     def clipped(self, particles: Particles) -> tuple[NDArray[np.float64], int]:
@@ -140,11 +148,20 @@ class Kinematic(FeatureSet, kind="kinematic"):
         delta_phi -= 2 * np.pi * np.round(delta_phi / (2 * np.pi))
         return np.stack([np.log(pt), eta - axes[:, 0], delta_phi], axis=1)
 
+    def weight(self, raw: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
+        weight = np.exp(exponent * raw[:, 0])
+        return weight / weight.mean() if len(weight) else weight
+
     def momenta(
-        self, raw: NDArray[np.float64], particle_axes: NDArray[np.floating], mass: float
+        self,
+        raw: NDArray[np.float64],
+        particle_axes: NDArray[np.floating],
+        calibration: Calibration,
     ) -> NDArray[np.float64]:
         axes = particle_axes.astype(np.float64)
-        pt, eta, phi = np.exp(raw[:, 0]), raw[:, 1] + axes[:, 0], raw[:, 2] + axes[:, 1]
+        pt = np.exp(raw[:, 0]) * calibration.pt_scale
+        eta = raw[:, 1] * calibration.angle_scale + axes[:, 0]
+        phi = raw[:, 2] * calibration.angle_scale + axes[:, 1]
         pz = pt * np.sinh(eta)
-        energy = np.sqrt((pt * np.cosh(eta)) ** 2 + mass**2)
+        energy = np.sqrt((pt * np.cosh(eta)) ** 2 + calibration.particle_mass**2)
         return np.stack([pt * np.cos(phi), pt * np.sin(phi), pz, energy], axis=1)

@@ -92,7 +92,7 @@ class DeepSets(Model, kind="deep_sets"):
                 parameter.copy_(values.uniform_(-bound, bound, generator=generator))
 
     def encode(self, features: Tensor, owner: Tensor, jets: int) -> Tensor:
-        return self.encoder(features, owner, jets)  # type: ignore[no-any-return]
+        return self.encoder(features, owner, jets)
 
     def decode(self, latent: Tensor, owner: Tensor, jets: int) -> Tensor:
-        return self.decoder(latent, owner, jets)  # type: ignore[no-any-return]
+        return self.decoder(latent, owner, jets)

@@ -1,5 +1,7 @@
 """The nearest code of every vector, exactly, on any device."""
 
+import os
+
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
@@ -9,6 +11,7 @@ __all__ = ["nearest"]
 
 # Vectors compared with the whole codebook at once: bounds the memory on accelerators.
 _CHUNK = 4096
+_WORTH_THREADS = 5_000
 
 
 def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
@@ -33,7 +36,10 @@ def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
         # Equal codes would leave the choice to the shape of the tree.
         unique, first = np.unique(codebook.detach().numpy(), axis=0, return_index=True)
         tree = cKDTree(unique)
-        _, found = tree.query(vectors.detach().numpy(), workers=-1)
+        # Threads share out the vectors: how many there are changes no result.
+        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else -1
+        few = len(vectors) < _WORTH_THREADS
+        _, found = tree.query(vectors.detach().numpy(), workers=1 if few else workers)
         return torch.from_numpy(first[found].astype(np.int64))
     parts = []
     for chunk in vectors.split(_CHUNK):

@@ -1,0 +1,315 @@
+"""The token table: parquet, one row a jet, with its own description and page checksums.
+
+Columns are those of `schema`. Ids run from 0 to K - 1, without special tokens and without padding.
+The metadata of the file says which tokenizer made it, of which file, with which features.
+Parquet does not notice a flipped bit unless page checksums are written and asked for: both happen
+here, always.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from treasure.errors import DataError
+from treasure.store import atomic_file, canonical_json
+
+__all__ = [
+    "FORMAT_VERSION",
+    "ROW_GROUP",
+    "TokenMetadata",
+    "TokenTable",
+    "TokenWriter",
+    "read_tokens",
+    "schema",
+    "write_tokens",
+]
+
+FORMAT_VERSION = 1
+ROW_GROUP = 100_000
+_KEY = "treasure_tokens"
+_COUNTS = "treasure_counts"
+_COMPRESSION_LEVEL = 9
+
+
+@dataclass(frozen=True)
+class TokenMetadata:
+    """What a token file says of itself.
+
+    Attributes
+    ----------
+    dataset
+        Name of the dataset.
+    tokenizer_fingerprint
+        SHA-256 of the tokenizer, see `treasure.tokenizer.artefact.Tokenizer.fingerprint`.
+    vocabulary
+        ``{"size": K, "codebooks": Q, "specials": {}}``.
+    features
+        Names of the encoded features of a particle.
+    source_file, source_checksum
+        Name and SHA-256 of the jet table.
+    """
+
+    dataset: str
+    tokenizer_fingerprint: str
+    vocabulary: Mapping[str, Any]
+    features: Sequence[str]
+    source_file: str
+    source_checksum: str
+    format_version: int = field(default=FORMAT_VERSION)
+
+    @property
+    def size(self) -> int:
+        """K, the number of ids."""
+        return int(self.vocabulary["size"])
+
+    @property
+    def codebooks(self) -> int:
+        """Q, the ids of a particle."""
+        return int(self.vocabulary["codebooks"])
+
+
+def schema(codebooks: int = 1) -> pa.Schema:
+    """Columns of a token table.
+
+    `tokens` is list<int32>, or list<fixed_size_list<int32, Q>> with Q > 1 codebooks.
+    """
+    particle = pa.int32() if codebooks == 1 else pa.list_(pa.int32(), codebooks)
+    return pa.schema(
+        [
+            pa.field("run", pa.int64(), nullable=False),
+            pa.field("luminosityBlock", pa.int64(), nullable=False),
+            pa.field("event", pa.int64(), nullable=False),
+            pa.field("jet_index", pa.int32(), nullable=False),
+            pa.field("label", pa.int32(), nullable=False),
+            pa.field("split", pa.dictionary(pa.int8(), pa.string()), nullable=False),
+            pa.field("jet_pt", pa.float32(), nullable=False),
+            pa.field("jet_eta", pa.float32(), nullable=False),
+            pa.field("jet_phi", pa.float32(), nullable=False),
+            pa.field("jet_msoftdrop", pa.float32(), nullable=False),
+            pa.field("n_constituents", pa.int32(), nullable=False),
+            pa.field("tokens", pa.list_(particle), nullable=False),
+        ]
+    )
+
+
+class TokenWriter:
+    """Writes a token table in row groups as rows come; the file appears when the block ends well.
+
+    Parameters
+    ----------
+    path
+        The parquet file.
+    metadata
+        What the file says of itself.
+    row_group
+        Rows a row group.
+
+    Raises
+    ------
+    DataError
+        From `write`, for rows that break the contract.
+    """
+
+    def __init__(self, path: Path, metadata: TokenMetadata, row_group: int = ROW_GROUP) -> None:
+        self.path, self.metadata, self._row_group = Path(path), metadata, row_group
+        text = canonical_json(asdict(metadata))
+        self._schema = schema(metadata.codebooks).with_metadata({_KEY: text})
+        self._waiting: list[pa.Table] = []
+        self._file = atomic_file(self.path)
+        self.rows = 0
+        self.particles = 0
+        self.clipped_particles = 0
+
+    def __enter__(self) -> Self:
+        self._writer = pq.ParquetWriter(
+            self._file.__enter__(),
+            self._schema,
+            compression="zstd",
+            compression_level=_COMPRESSION_LEVEL,
+            use_dictionary=["split", "tokens.list.element"],
+            write_page_checksum=True,
+            version="2.6",
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                self._flush(everything=True)
+                counts = {
+                    "rows": self.rows,
+                    "particles": self.particles,
+                    "clipped_particles": self.clipped_particles,
+                }
+                self._writer.add_key_value_metadata({_COUNTS: canonical_json(counts)})
+            self._writer.close()
+        except BaseException as failure:
+            self._file.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        self._file.__exit__(kind, error, trace)
+
+    def write(self, rows: pa.Table, clipped_particles: int = 0) -> None:
+        """Add rows with the columns of `schema`, in any order of columns."""
+        try:
+            rows = rows.select(self._schema.names).cast(self._schema)
+        except (KeyError, ValueError, pa.ArrowException) as error:
+            raise DataError(f"{self.path}: rows do not fit the token table: {error}") from error
+        _check(rows, self.metadata, str(self.path))
+        self._waiting.append(rows)
+        self.rows += len(rows)
+        self.particles += pc.sum(rows["n_constituents"]).as_py() or 0
+        self.clipped_particles += clipped_particles
+        self._flush(everything=False)
+
+    def _flush(self, *, everything: bool) -> None:
+        if not self._waiting:
+            return
+        table = pa.concat_tables(self._waiting).unify_dictionaries()
+        while len(table) >= self._row_group or (everything and len(table)):
+            self._writer.write_table(
+                table.slice(0, self._row_group).combine_chunks(), row_group_size=self._row_group
+            )
+            table = table.slice(self._row_group)
+        self._waiting = [table] if len(table) else []
+
+
+class TokenTable:
+    """Reader of a token table.
+
+    Opening checks the format version, the columns and the vocabulary; reading checks every page.
+
+    Parameters
+    ----------
+    path
+        The parquet file.
+
+    Attributes
+    ----------
+    metadata : TokenMetadata
+    counts : dict
+        ``rows``, ``particles`` and ``clipped_particles``, as they were written.
+
+    Raises
+    ------
+    DataError
+        Naming the file that is missing, damaged, of a newer version, or no token table.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise DataError(f"{self.path}: no such file; a token table (parquet) was expected")
+        try:
+            self._file = pq.ParquetFile(self.path, page_checksum_verification=True)
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{self.path}: not a whole parquet file ({error})") from error
+        try:
+            self._describe()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _describe(self) -> None:
+        stored = self._file.metadata.metadata or {}
+        text = stored.get(_KEY.encode())
+        if text is None:
+            raise DataError(f"{self.path}: parquet, but no token table (no metadata {_KEY!r})")
+        try:
+            content = json.loads(text)
+            version = content["format_version"]
+            if version > FORMAT_VERSION:
+                raise DataError(
+                    f"{self.path}: format version {version}, this code reads up to"
+                    f" {FORMAT_VERSION}; install a newer treasure"
+                )
+            self.metadata = TokenMetadata(**content)
+            self.counts: dict[str, int] = json.loads(stored[_COUNTS.encode()])
+            expected = schema(self.metadata.codebooks)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{self.path}: its metadata {_KEY!r} is damaged ({error})") from error
+        found = self._file.schema_arrow
+        if not found.equals(expected, check_metadata=False):
+            differing = sorted(set(map(str, found)) ^ set(map(str, expected)))
+            raise DataError(f"{self.path}: columns differ from the token table: {differing}")
+        if self.counts["rows"] != len(self):
+            raise DataError(
+                f"{self.path}: {len(self)} rows, but {self.counts['rows']} were written"
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return int(self._file.metadata.num_rows)
+
+    def chunks(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Row groups, one after the other, as tables of the columns (default: all).
+
+        Raises
+        ------
+        DataError
+            Naming the rows where a page is damaged, or ids are out of range.
+        """
+        first = 0
+        for number in range(self._file.num_row_groups):
+            rows = self._file.metadata.row_group(number).num_rows
+            where = f"{self.path}, rows {first} to {first + rows - 1}"
+            try:
+                table = self._file.read_row_group(number, columns=list(columns or schema().names))
+            except (pa.ArrowException, OSError) as error:
+                raise DataError(f"{where}: damaged ({error}); get the file again") from error
+            _check(table, self.metadata, where)
+            yield table
+            first += rows
+
+
+def write_tokens(path: Path, rows: pa.Table, metadata: TokenMetadata) -> None:
+    """Write a token table in one go; see `TokenWriter`."""
+    with TokenWriter(path, metadata) as writer:
+        writer.write(rows)
+
+
+def read_tokens(path: str | Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A whole token table (or some columns) in memory, verified; see `TokenTable`."""
+    with TokenTable(path) as table:
+        parts = list(table.chunks(columns))
+        if parts:
+            return pa.concat_tables(parts).unify_dictionaries()
+        empty = schema(table.metadata.codebooks).empty_table()
+        return empty.select(list(columns)) if columns else empty
+
+
+def _check(rows: pa.Table, metadata: TokenMetadata, where: str) -> None:
+    """Ids within the vocabulary, and one for each constituent."""
+    if "tokens" not in rows.column_names or not len(rows):
+        return
+    tokens = rows["tokens"]
+    ids = pc.list_flatten(tokens)
+    if metadata.codebooks > 1:
+        ids = pc.list_flatten(ids)
+    if len(ids):
+        limits = pc.min_max(ids).as_py()
+        if limits["min"] < 0 or limits["max"] >= metadata.size:
+            raise DataError(
+                f"{where}: ids from {limits['min']} to {limits['max']}, but the vocabulary has"
+                f" 0 to {metadata.size - 1}"
+            )
+    if "n_constituents" in rows.column_names:
+        lengths = pc.cast(pc.list_value_length(tokens), pa.int32())
+        if not pc.all(pc.equal(lengths, rows["n_constituents"])).as_py():
+            raise DataError(f"{where}: n_constituents differs from the number of tokens")
