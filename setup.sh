@@ -40,12 +40,14 @@ _treasure_setup() {
             "${venv}/bin/python" -m pip install --disable-pip-version-check --no-input \
             --constraint "${home}/constraints.txt" --editable "${home}[test]" >"${log}" 2>&1; then
             echo "setup.sh: the installation failed:" >&2
-            grep -iE "error|no matching|could not" "${log}" | tail -n 3 >&2
+            grep -v '^[[:space:]]*$' "${log}" | tail -n 10 >&2
             echo "setup.sh: the whole log is ${log}. Mend what it says and source setup.sh again." >&2
             return 1
         fi
     fi
 
+    # a default of another clone, sourced earlier in this shell, is not the user's choice
+    [ "${TREASURE_STORE:-}" = "${TREASURE_HOME:-}/data" ] && unset TREASURE_STORE
     export TREASURE_HOME="${home}"
     export TREASURE_STORE="${TREASURE_STORE:-${home}/data}"
     export LAW_HOME="${home}/.law"
@@ -58,7 +60,7 @@ _treasure_setup() {
             echo "setup.sh: 'law index' failed: the whole log is ${log}" >&2
             return 1
         fi
-        if [ -n "${ZSH_VERSION:-}" ]; then :; fi
+        law completion >"${venv}/completion.law"
         _TREASURE_COMPLETE=source_bash treasure >"${venv}/completion.bash" 2>/dev/null
         _TREASURE_COMPLETE=source_zsh treasure >"${venv}/completion.zsh" 2>/dev/null
         echo "${wanted}" >"${venv}/.installed"
@@ -67,9 +69,9 @@ _treasure_setup() {
     return 0
 }
 
-_treasure_completion() {
+_treasure_complete() {
     case "$-" in *i*) ;; *) return 0 ;; esac
-    . "$(law completion)"
+    . "$(cat "${TREASURE_HOME}/.venv/completion.law")"
     if [ -n "${ZSH_VERSION:-}" ]; then
         . "${TREASURE_HOME}/.venv/completion.zsh"
     else
@@ -86,8 +88,8 @@ else
 fi
 _treasure_home="$(cd "$(dirname "${_treasure_file}")" >/dev/null 2>&1 && pwd -P)"
 
-_treasure_setup "${_treasure_home}" && { _treasure_completion 2>/dev/null || true; }
+_treasure_setup "${_treasure_home}" && { _treasure_complete 2>/dev/null || true; }
 _treasure_status=$?
 unset _treasure_file _treasure_home
-unset -f _treasure_setup _treasure_completion
+unset -f _treasure_setup _treasure_complete
 if [ "${_treasure_status}" -eq 0 ]; then unset _treasure_status; true; else unset _treasure_status; false; fi

@@ -30,9 +30,6 @@ class WriteH5(FilesetBranches):
                 dataset=self.entry,
                 selection=self.tree.selection,
                 splits=self.tree.splits,
-                attributes={
-                    "fingerprint": self.fingerprint,
-                    "sources": [file.provenance() for file in self.branch_data],
-                },
+                attributes={"fingerprint": self.fingerprint},
                 progress=stage.progress,
             )
