@@ -108,8 +108,8 @@ def write_jet_table(
         If a part is missing or damaged, rows are lost, or the skim had another selection.
     """
     paths = [skim_directory / name for name in parts]
-    rows = sum(part_rows(part) for part in paths)
     skim = read_json(skim_directory / CUTFLOW)
+    rows = sum(_checked_rows(part, skim["rows"].get(part.name)) for part in paths)
     if skim["selection"] != selection.model_dump(mode="json"):
         raise DataError(
             f"{skim_directory}: skimmed with another selection than the one given; run SkimJets"
@@ -160,6 +160,15 @@ def write_jet_table(
         "splits": {name: int(n) for name, n in zip(SPLITS, by_split, strict=True)},
         "candidates": candidates,
     }
+
+
+def _checked_rows(part: Path, announced: int | None) -> int:
+    rows = part_rows(part)
+    if rows != announced:
+        raise DataError(
+            f"{part}: {rows} rows, but {CUTFLOW} beside it says {announced}; run SkimJets again"
+        )
+    return rows
 
 
 class _NarrowKeys:

@@ -120,8 +120,11 @@ def read_parts(paths: Sequence[Path], rows: int) -> Iterator[pa.Table]:
     held: list[pa.Table] = []
     n_held = 0
     for path in paths:
+        part = _open(path)
+        missing = part.metadata.num_rows
         try:
-            for batch in _open(path).iter_batches(batch_size=rows):
+            for batch in part.iter_batches(batch_size=rows):
+                missing -= len(batch)
                 held.append(pa.Table.from_batches([batch]))
                 n_held += len(batch)
                 while n_held >= rows:
@@ -133,5 +136,10 @@ def read_parts(paths: Sequence[Path], rows: int) -> Iterator[pa.Table]:
             raise DataError(
                 f"{path}: cannot be read ({error}); remove it and run SkimJets again"
             ) from error
+        if missing:  # a damaged page header can end the reading without an error
+            raise DataError(
+                f"{path}: {missing} rows fewer than its footer says; remove it and run SkimJets"
+                " again"
+            )
     if n_held:
         yield pa.concat_tables(held)
