@@ -37,13 +37,17 @@ def citation(
 ) -> str:
     """BibTeX entry of a release."""
     lines = [
-        f"  title = {{{title}}}",
-        f"  author = {{{' and '.join(authors)}}}",
+        f"  title = {{{_balanced(title)}}}",
+        f"  author = {{{_balanced(' and '.join(authors))}}}",
         f"  version = {{{version}}}",
     ]
     lines += [f"  year = {{{year}}}"] if year else []
     lines += [f"  url = {{{url}}}"] if url else []
     return f"@misc{{{name},\n" + ",\n".join(lines) + "\n}"
+
+
+def _balanced(text: str) -> str:
+    return text.replace("{", "").replace("}", "")
 
 
 def dataset_card(manifest: Manifest) -> str:

@@ -1,8 +1,8 @@
-"""What the columns of a token table mean, and which tokenizer its schema names."""
+"""What the columns of a token table mean, in words for readers."""
 
 import pyarrow as pa
 
-__all__ = ["column_description", "schema_tokenizer", "type_name"]
+__all__ = ["column_description", "type_name"]
 
 _MEANINGS = {
     "run": "run number",
@@ -24,13 +24,6 @@ def column_description(field: pa.Field) -> str:
     """Meaning of a column: what the file says of it, else what is known of its name."""
     own = (field.metadata or {}).get(b"description", b"").decode()
     return own or _MEANINGS.get(field.name, "")
-
-
-def schema_tokenizer(schema: pa.Schema) -> str | None:
-    """Fingerprint of the tokenizer that made a token table, from its schema; None: not named."""
-    metadata = schema.metadata or {}
-    value = metadata.get(b"tokenizer_fingerprint")
-    return value.decode() if value else None
 
 
 def type_name(kind: pa.DataType) -> str:

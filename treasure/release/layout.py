@@ -41,7 +41,7 @@ _SUFFIX = "_tokenized.parquet"
 
 # What POSIX calls portable, and '+', '=', '@': safe in a path, a URL, an S3 key, a Croissant @id
 # and a shell, on file systems that know no other letters.
-_PORTABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=@-]{0,199}")
+_PORTABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=@-]{0,159}")
 
 
 def check_name(name: str, what: str) -> str:
@@ -54,8 +54,8 @@ def check_name(name: str, what: str) -> str:
     """
     if _PORTABLE.fullmatch(name):
         return name
-    if not name or len(name) > 200:
-        raise DataError(f"{what} {name[:40]!r}: {len(name)} characters; expected 1 to 200")
+    if not name or len(name) > 160:
+        raise DataError(f"{what} {name[:40]!r}: {len(name)} characters; expected 1 to 160")
     wrong = next(
         (c for c in name if not re.fullmatch(r"[A-Za-z0-9._+=@-]", c)), name[0]
     )  # a leading dot, dash or sign is the only other reason

@@ -6,9 +6,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from treasure.errors import DataError
-from treasure.release.divide import token_batches
 from treasure.release.manifest import Manifest
 from treasure.store import MANIFEST, checksums
+from treasure.tokens.table import TokenTable
 
 __all__ = ["Release"]
 
@@ -91,7 +91,7 @@ class Release:
         columns: list[str] | None = None,
         rows: int = 10_000,
     ) -> Iterator[pa.Table]:
-        """Rows of a dataset in tables of at most `rows` rows, page checksums verified.
+        """Rows of a dataset in tables of at most `rows` rows; every page is verified.
 
         Raises
         ------
@@ -102,8 +102,10 @@ class Release:
         if unknown := [name for name in columns or [] if name not in known]:
             raise DataError(f"{self.path}: no column {unknown[0]!r}; there are {', '.join(known)}")
         for path in self.files(dataset, split):
-            for batch in token_batches(path, rows=rows, columns=columns):
-                yield pa.Table.from_batches([batch])
+            with TokenTable(path) as table:
+                for group in table.chunks(columns):
+                    for first in range(0, len(group), rows):
+                        yield group.slice(first, rows)
 
     def verify(self) -> None:
         """Check every file of the release.

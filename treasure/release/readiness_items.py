@@ -64,7 +64,7 @@ def column_table(rows: TokenRows) -> list[dict[str, Any]]:
         name, kind = quoted(field.name), field.type
         absent = f"{name} IS NULL"
         if pa.types.is_floating(kind):
-            absent += f" OR isnan({name}) OR isinf({name})"
+            absent += f" OR NOT isfinite({name})"
         parts.append(f"count(*) FILTER ({absent})")
         number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
         finite = f"FILTER (NOT ({absent}))"

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from treasure.errors import DataError
 from treasure.jets.splits import SPLITS
-from treasure.release.columns import schema_tokenizer
-from treasure.release.divide import divide, open_table
+from treasure.release.divide import divide
 from treasure.release.layout import (
     DEFAULT_CONFIGURATION,
     TOKENS,
@@ -19,6 +19,7 @@ from treasure.release.layout import (
 )
 from treasure.release.manifest import DatasetEntry, ShardEntry
 from treasure.store import checksums, read_json, write_json
+from treasure.tokens.table import TokenTable
 
 __all__ = ["common_schema", "dataset_entry", "divide_once", "forget_notes", "named_shards"]
 
@@ -57,12 +58,12 @@ def common_schema(by_dataset: Mapping[str, Mapping[str, Path]], fingerprint: str
     first: tuple[Path, pa.Schema] | None = None
     for stems in by_dataset.values():
         for shard in stems.values():
-            with open_table(shard) as table:
-                schema = table.schema_arrow
-            made_by = schema_tokenizer(schema)
+            with TokenTable(shard) as table:
+                made_by = table.metadata.tokenizer_fingerprint
+            schema = pq.read_schema(shard)
             if made_by != fingerprint:
                 raise DataError(
-                    f"{shard}: tokens of tokenizer {made_by or 'unknown'}, but the release has "
+                    f"{shard}: tokens of tokenizer {made_by}, but the release has "
                     f"{fingerprint}; tokenize this shard with it"
                 )
             first = first or (shard, schema)
