@@ -27,7 +27,8 @@ class Detector(Section):
         description="Transverse width of the luminous region [cm]. CMS arXiv:1405.6569, sec. 6.2.",
     )
     beam_spot_sigma_z: PositiveFloat = Field(
-        3.5, description="Length of the luminous region [cm]. CMS 2016, beam spot of the simulation."
+        3.5,
+        description="Length of the luminous region [cm]. CMS 2016, beam spot of the simulation.",
     )
     vertex_sigma_xy: PositiveFloat = Field(
         0.0012,
@@ -44,8 +45,8 @@ class Detector(Section):
     )
     track_pt_min: PositiveFloat = Field(
         0.3,
-        description="Lowest pT of a charged candidate [GeV]. The iterative tracking of CMS starts at "
-        "0.1 GeV (arXiv:1706.04965, table 1); where the efficiency is usable.",
+        description="Lowest pT of a charged candidate [GeV]. The iterative tracking of CMS "
+        "starts at 0.1 GeV (arXiv:1706.04965, table 1), where the efficiency is low.",
     )
     track_radius_max: PositiveFloat = Field(
         60.0,
@@ -79,18 +80,19 @@ class Detector(Section):
     )
     muon_pt_min: PositiveFloat = Field(
         3.0,
-        description="Transverse momentum from which a muon crosses the calorimeters and the coil and is "
-        "identified [GeV]; below, a hadron. CMS JINST 3 S08004, ch. 7.",
+        description="Transverse momentum from which a muon crosses calorimeters and coil and "
+        "is identified [GeV]; below, a hadron. CMS JINST 3 S08004, ch. 7.",
     )
     electron_pt_min: PositiveFloat = Field(
         5.0,
-        description="Transverse momentum from which an electron in a jet is identified [GeV]; below, "
-        "a charged hadron. A sharp stand-in for the selection of CMS arXiv:1706.04965, sec. 4.3.",
+        description="Transverse momentum from which an electron in a jet is identified [GeV]; "
+        "below, a charged hadron. A sharp stand-in for the selection of "
+        "CMS arXiv:1706.04965, sec. 4.3.",
     )
     track_pt_constant: ThreeRegions = Field(
         (0.01, 0.015, 0.025),
-        description="Relative pT resolution of hadron and muon tracks, constant term, in |eta| < 0.5, "
-        "< 1.5, < 2.5. Delphes CMS card after CMS arXiv:1405.6569.",
+        description="Relative pT resolution of hadron and muon tracks, constant term, in "
+        "|eta| < 0.5, < 1.5, < 2.5. Delphes CMS card after CMS arXiv:1405.6569.",
     )
     track_pt_slope: ThreeRegions = Field(
         (1.5e-4, 2.5e-4, 5.5e-4),
@@ -104,6 +106,10 @@ class Detector(Section):
     electron_pt_constant: ThreeRegions = Field(
         (0.03, 0.05, 0.15),
         description="Relative pT resolution of electron tracks, constant term. Delphes CMS card.",
+    )
+    electron_pt_slope: ThreeRegions = Field(
+        (1.3e-3, 1.7e-3, 3.1e-3),
+        description="The same, term linear in pT [1/GeV]. Delphes CMS card, arXiv:1307.6346.",
     )
     track_angle_sigma: PositiveFloat = Field(
         2e-3,
@@ -128,8 +134,9 @@ class Detector(Section):
     )
     dz_scattering: PositiveFloat = Field(
         0.0080,
-        description="Multiple scattering in the longitudinal impact parameter [cm GeV], divided by "
-        "pT sin(theta)^(3/2). As d0_constant; CMS quotes 150 um at 1 GeV (arXiv:1706.04965, sec. 2).",
+        description="Multiple scattering in the longitudinal impact parameter [cm GeV], divided "
+        "by pT sin(theta)^(3/2). As d0_constant; CMS quotes 150 um at 1 GeV "
+        "(arXiv:1706.04965, sec. 2).",
     )
     impact_error_spread: Fraction = Field(
         0.25,
@@ -143,8 +150,9 @@ class Detector(Section):
     )
     track_details_pt_min: PositiveFloat = Field(
         0.5,
-        description="Transverse momentum above which charged candidates keep their impact parameters "
-        "[GeV]; below, d0, d0Err, dz and dzErr are -1. CMS MiniAOD of Run 2, packedPFCandidates.",
+        description="Transverse momentum above which charged candidates keep their impact "
+        "parameters [GeV]; below, d0, d0Err, dz and dzErr are -1. CMS MiniAOD of Run 2, "
+        "packedPFCandidates.",
     )
     magnetic_field: PositiveFloat = Field(
         3.8, description="Field of the solenoid [T]. CMS JINST 3 S08004, ch. 2."
@@ -173,10 +181,11 @@ class Detector(Section):
         "CMS JINST 3 S08004, ch. 4.",
     )
     ecal_merging_cells: int = Field(
-        2,
+        3,
         ge=1,
-        description="Photons within this many crystals in eta and phi are one cluster: seeds are local "
-        "maxima of energy. CMS arXiv:1706.04965, sec. 3.4.",
+        description="Photons in the same square of this many crystals in eta and phi are one "
+        "cluster: a cluster's seed is the highest of 3 x 3 crystals. "
+        "CMS arXiv:1706.04965, sec. 3.4.",
     )
     photon_energy_min: BarrelEndcap = Field(
         (0.3, 0.6),
@@ -202,8 +211,9 @@ class Detector(Section):
     )
     excess_significance: PositiveFloat = Field(
         1.0,
-        description="A calorimeter tower with tracks gives a neutral hadron where its energy exceeds "
-        "the sum of track momenta by this many standard deviations. CMS arXiv:1706.04965, sec. 4.4.",
+        description="A calorimeter tower with tracks gives a neutral hadron where its energy "
+        "exceeds the sum of track momenta by this many standard deviations. "
+        "CMS arXiv:1706.04965, sec. 4.4.",
     )
     hf_stochastic: tuple[PositiveFloat, PositiveFloat] = Field(
         (2.08, 2.70),
@@ -244,8 +254,8 @@ class SimulationSource(Section):
     bias_power: float = Field(
         5.0,
         ge=0.0,
-        description="Events are generated with a probability enhanced by (pTHat / bias_reference) to "
-        "this power and carry the inverse as weight; 0: unweighted events. "
+        description="Events are generated with a probability enhanced by (pTHat / bias_reference) "
+        "to this power and carry the inverse as weight; 0: unweighted events. "
         "Pythia 8.3 manual, arXiv:2203.11601, PhaseSpace:bias2Selection.",
     )
     bias_reference: PositiveFloat = Field(
@@ -267,7 +277,9 @@ class SimulationSource(Section):
         (),
         description="More Pythia settings, applied last, for example 'PartonLevel:MPI = off'.",
     )
-    detector: Detector = Field(default_factory=Detector, description="The detector response.")
+    detector: Detector = Field(
+        default_factory=lambda: Detector.model_validate({}), description="The detector response."
+    )
 
     @model_validator(mode="after")
     def _range_is_not_empty(self) -> SimulationSource:

@@ -31,7 +31,7 @@ FORWARD_EDGE = 3.0
 
 @dataclass(frozen=True)
 class Deposits:
-    """What enters a calorimeter, flat: event number, direction and energy [GeV] of each particle."""
+    """What enters a calorimeter, flat: event, direction and energy [GeV] of each particle."""
 
     event: IntArray
     eta: FloatArray
@@ -59,15 +59,14 @@ def reaches_calorimeter(
 ) -> BoolArray:
     """Whether a particle from the centre reaches the calorimeter rather than curling up before it.
 
-    In the barrel the diameter of the circle, 2 pT / (0.3 B) in m, GeV and T, must exceed the radius.
+    In the barrel the diameter of the circle, 2 pT / (0.3 B) in m, GeV and T, must exceed the
+    radius.
     """
     turning = 0.5 * 0.3 * detector.magnetic_field * detector.calorimeter_radius
     return (charge == 0) | (pt > turning) | (np.abs(eta) > ECAL_BARREL_EDGE)
 
 
-def _cells(
-    deposits: Deposits, size: tuple[float, float], edge: float
-) -> tuple[IntArray, IntArray]:
+def _cells(deposits: Deposits, size: tuple[float, float], edge: float) -> tuple[IntArray, IntArray]:
     """Numbers of the occupied cells, and the place in them of each deposit's cell."""
     outer = np.abs(deposits.eta) > edge
     width = np.where(outer, size[1], size[0])
@@ -82,7 +81,7 @@ def _cells(
 
 def _merge(deposits: Deposits, place: IntArray, n: int) -> Clusters:
     """Total energy and energy-weighted direction of the deposits of each of `n` cells."""
-    energy = np.bincount(place, deposits.energy, n)
+    energy: FloatArray = np.bincount(place, deposits.energy, n).astype(np.float64)
     first = np.full(n, len(place), dtype=np.int64)
     np.minimum.at(first, place, np.arange(len(place)))
     event = deposits.event[first]
@@ -165,8 +164,7 @@ def hadron_clusters(
     towers = _merge(deposits, place, len(cells))
     tracks = np.bincount(place, track_energy, len(cells))
     sigma = np.sqrt(
-        detector.hcal_stochastic**2 * towers.energy
-        + (detector.hcal_constant * towers.energy) ** 2
+        detector.hcal_stochastic**2 * towers.energy + (detector.hcal_constant * towers.energy) ** 2
     )
     measured = towers.energy + sigma * random.standard_normal(len(cells))
     excess = measured - tracks

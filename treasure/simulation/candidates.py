@@ -115,9 +115,7 @@ def particle_flow(
     )
     track_energy = np.zeros(len(visible))
     tracked = charged[tracks.particle]
-    track_energy[tracked] = np.hypot(
-        tracks.pt * np.cosh(tracks.eta), MASSES[CHARGED_HADRON]
-    )
+    track_energy[tracked] = np.hypot(tracks.pt * np.cosh(tracks.eta), MASSES[CHARGED_HADRON])
 
     electromagnetic = (kind == PHOTON) | (kind == ELECTRON)
     hadronic = ~electromagnetic & (kind != MUON)

@@ -137,7 +137,9 @@ def _scalar_sum(jets: ak.Array) -> FloatArray:
     return ak.sum(pt[central], axis=1).to_numpy().astype(np.float64)
 
 
-def _substructure(constituents: ak.Array, source: SimulationSource) -> tuple[FloatArray, FloatArray]:
+def _substructure(
+    constituents: ak.Array, source: SimulationSource
+) -> tuple[FloatArray, FloatArray]:
     """Soft-drop mass (arXiv:1402.2657) and tau1-tau4 (arXiv:1011.2268) of each list."""
     if len(constituents) == 0:
         return np.zeros(0), np.zeros((0, 4))

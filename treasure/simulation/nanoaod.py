@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import awkward as ak
@@ -28,10 +29,9 @@ UNKNOWN_SCORES = tuple(
         "H4qvsQCD", "HbbvsQCD", "HccvsQCD", "QCD", "TvsQCD", "WvsQCD", "ZvsQCD", "mass",
     )
 )  # fmt: skip
-#: Collections of which the first index says the order, and the counter is `n` and the name.
-COLLECTIONS = ("FatJet", "PFCands", "FatJetPFCands", "GenPart")
 
-Branch = npt.NDArray[np.generic] | ak.Array
+#: A branch, or the branches of a collection: flat numpy, or jagged awkward records.
+Branch: TypeAlias = Any
 
 
 def _jagged(counts: npt.NDArray[np.int64], **columns: npt.NDArray[np.generic]) -> ak.Array:
@@ -73,7 +73,9 @@ def event_branches(
     place = np.cumsum(used) - 1
     starts = np.cumsum(stored_counts) - stored_counts
     jet_counts = np.bincount(jets.event, minlength=n)
-    jet_index = np.arange(len(jets.event)) - np.repeat(np.cumsum(jet_counts) - jet_counts, jet_counts)
+    jet_index = np.arange(len(jets.event)) - np.repeat(
+        np.cumsum(jet_counts) - jet_counts, jet_counts
+    )
     link_event = np.repeat(jets.event, per_jet)
 
     scores = {name: np.full(len(jets.event), -1.0, dtype=f4) for name in UNKNOWN_SCORES}
@@ -103,7 +105,7 @@ def event_branches(
             tau3=jets.tau[:, 2].astype(f4),
             tau4=jets.tau[:, 3].astype(f4),
             jetId=jets.jet_id.astype(i4),
-            nConstituents=jets.n_constituents.astype(np.uint8),
+            nConstituents=jets.n_constituents.astype(i4),
             **scores,
         ),
         "PFCands": _jagged(

@@ -32,8 +32,8 @@ PROCESSES = {
     ),
 }
 
-#: Particles with a proper lifetime above 1 m (charged pions and kaons, K0L, neutrons) stay undecayed
-#: by Pythia's defaults; the others (K0S, hyperons) decay where they do so before the calorimeter.
+#: Particles with a proper lifetime above 1 m (charged pions and kaons, K0L, neutrons) do not decay
+#: by Pythia's defaults; the others (K0S, hyperons) do if it happens before the calorimeter.
 DECAY_SETTINGS = (
     "ParticleDecays:limitCylinder = on",
     "ParticleDecays:xyMax = 1290.",  # mm, inner radius of the ECAL barrel
@@ -183,6 +183,7 @@ def settings(source: SimulationSource, seed: int) -> list[str]:
     """The Pythia settings of a source: Monash 2013 tune (arXiv:1404.5630) and its PDF."""
     return [
         "Print:quiet = on",
+        "Check:event = off",  # the conservation checks take time and change nothing
         "Random:setSeed = on",
         f"Random:seed = {1 + seed % PYTHIA_SEED_MAX}",
         f"Beams:eCM = {source.energy!r}",

@@ -15,7 +15,8 @@ from treasure.errors import TreasureError
 
 __all__ = ["fix_times"]
 
-#: 1 January 1995, the first time that TDatime can say: (year - 1995) << 26 | month << 22 | day << 17.
+#: 1 January 1995, the first time that TDatime can say: year - 1995 in the bits from 26, month from
+#: 22, day from 17.
 EPOCH = struct.pack(">I", 1 << 22 | 1 << 17)
 
 # Offsets in bytes of the fields used here; big-endian, files below 2 GB.

@@ -88,9 +88,7 @@ def tracking_efficiency(
     """
     low = _barrel_or_endcap(eta, detector.hadron_efficiency_low)
     high = _barrel_or_endcap(eta, detector.hadron_efficiency)
-    low = np.where(
-        kind == ELECTRON, _barrel_or_endcap(eta, detector.electron_efficiency_low), low
-    )
+    low = np.where(kind == ELECTRON, _barrel_or_endcap(eta, detector.electron_efficiency_low), low)
     high = np.where(kind == ELECTRON, _barrel_or_endcap(eta, detector.electron_efficiency), high)
     high = np.where(
         (kind == MUON) & (pt > detector.muon_pt_min),
@@ -111,9 +109,9 @@ def momentum_resolution(
     constant = np.asarray(detector.track_pt_constant)[region]
     slope = np.asarray(detector.track_pt_slope)[region]
     slope = np.where(kind == MUON, np.asarray(detector.muon_pt_slope)[region], slope)
-    constant = np.where(
-        kind == ELECTRON, np.asarray(detector.electron_pt_constant)[region], constant
-    )
+    electron = kind == ELECTRON
+    slope = np.where(electron, np.asarray(detector.electron_pt_slope)[region], slope)
+    constant = np.where(electron, np.asarray(detector.electron_pt_constant)[region], constant)
     return np.hypot(constant, slope * pt)
 
 
