@@ -12,6 +12,7 @@ from treasure.fileset.model import FilesetFile, is_url
 __all__ = ["adler32_of", "file_identity", "inspect_file"]
 
 _BLOCK = 1 << 20
+_HEADER_BYTES = 45  # of the shortest ROOT file header
 
 
 def adler32_of(path: str | os.PathLike[str]) -> str:
@@ -68,9 +69,11 @@ def inspect_file(location: str, tree: str, uri: str) -> FilesetFile:
     try:
         with uproot.open({location: None}) as file:
             # ROOT notes the end of the file in its header; uproot does not compare.
-            if file.file.fEND > size:
+            end = file.file.fEND
+            if not _HEADER_BYTES < end <= size:
                 raise DataError(
-                    f"{location}: truncated ({size} bytes of {file.file.fEND}); copy it again"
+                    f"{location}: truncated or damaged ({size} bytes, its header says {end}); copy"
+                    " it again"
                 )
             entries = _entries(file, location, tree)
             uuid = str(file.file.uuid)

@@ -6,7 +6,6 @@ Nothing is cached, so that what is told is what is there now. Opening and readin
 import os
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from urllib.parse import urlsplit
 
 from XRootD import client
 from XRootD.client.flags import DirListFlags, QueryCode, StatInfoFlags
@@ -42,11 +41,12 @@ def is_pattern(name: str) -> bool:
 
 
 def _split(url: str) -> tuple[str, str]:
-    parts = urlsplit(url)
-    path = "/" + parts.path.lstrip("/")
-    if not parts.netloc or path == "/":
+    # Not urlsplit: a "?" belongs to a glob here.
+    host, _, path = url.split("://", 1)[1].partition("/")
+    path = "/" + path.strip("/")
+    if not host or path == "/":
         raise DataError(f"{url}: not a root:// URL; root://host[:port]//path was expected")
-    return f"root://{parts.netloc}/", path
+    return f"root://{host}/", path
 
 
 def _failure(url: str, what: str, status: object) -> DataError:
@@ -103,8 +103,6 @@ def _glob(server: str, base: str, parts: list[str]) -> list[str]:
             for directory in _directories_below(server, base or "/")
             for match in _glob(server, directory.rstrip("/"), rest or ["*"])
         ]
-    if not is_pattern(part) and any(is_pattern(later) for later in rest):
-        return _glob(server, f"{base}/{part}", rest)
     return [
         match
         for name, is_directory in _entries(server, base or "/")
@@ -128,7 +126,10 @@ def expand(url: str) -> list[str]:
     server, path = _split(url)
     if is_pattern(path):
         # Directories that match are no files: only what is inside them could be asked for.
-        matches = sorted(set(_glob(server, "", path.strip("/").split("/"))))
+        parts = path.strip("/").split("/")
+        fixed = next(number for number, part in enumerate(parts) if is_pattern(part))
+        base = "".join(f"/{part}" for part in parts[:fixed])
+        matches = sorted(set(_glob(server, base, parts[fixed:])))
         paths = [
             match
             for match in matches

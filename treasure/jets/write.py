@@ -229,7 +229,6 @@ def _describe(
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
         "dataset": dataset_name,
-        "title": dataset.title,
         "label": dataset.label,
         "is_mc": dataset.is_mc,
         "matching": dataset.matching,

@@ -176,7 +176,6 @@ def _summary(
     parts = dict(sorted(out["parts"].items()))
     return {
         "dataset": dataset_name,
-        "label": dataset.label,
         "is_mc": dataset.is_mc,
         "layouts": sorted(out["layouts"]),
         "chunks": out["chunks"],
