@@ -195,14 +195,14 @@ def bootstrap(
     label = np.asarray(labels)
     generator = np.random.default_rng([seed, resamplings])
     cuts = {name: [_Cuts(label, row) for row in np.atleast_2d(s)] for name, s in scores.items()}
+    classes = [np.flatnonzero(label == value) for value in (0, 1)]
     drawn: dict[str, dict[str, list[Floats]]] = {n: {m: [] for m in METRICS} for n in scores}
     for first in range(0, resamplings, step := max(1, BLOCK // max(1, label.size))):
         weights = np.zeros((min(step, resamplings - first), label.size), dtype=np.float32)
-        for value in (0, 1):
-            members = np.flatnonzero(label == value)
-            picks = generator.integers(0, len(members), (len(weights), len(members)))
-            for row, pick in zip(weights, picks, strict=True):
-                row[members] = np.bincount(pick, minlength=len(members))
+        for row in weights:
+            for members in classes:
+                picks = generator.integers(0, len(members), len(members))
+                row[members] = np.bincount(picks, minlength=len(members))
         for name, taggers in cuts.items():
             rows = [tagger.metrics(weights) for tagger in taggers]
             for metric in METRICS:

@@ -30,6 +30,11 @@ NAMES = {
     "rejection_at_0.3": "1/εB at εS = 0.3",
     "rejection_at_0.5": "1/εB at εS = 0.5",
 }
+OBSERVABLES = {
+    "jet_pt": "jet pT",
+    "jet_msoftdrop": "soft-drop mass",
+    "n_constituents": "number of constituents",
+}
 MEANING = {
     "continuous": "particles as measured, from the jet tables",
     "tokens": "token ids from the published release, embedded from its codebook",
@@ -137,7 +142,7 @@ def _value(metric: str, summary: Mapping[str, Any], *, signed: bool = False) -> 
     text = f"{summary['mean']:{sign}.{digits}f} ± {summary['std']:.{digits}f}"
     if summary["statistical"] is not None:
         text += f" ± {summary['statistical']:.{digits}f}"
-    return text
+    return text.replace("-", "−")
 
 
 def _curves(page: Page, metrics: Mapping[str, Any], findings: Findings) -> None:
@@ -230,7 +235,10 @@ def _resampling(page: Page, metrics: Mapping[str, Any], findings: Findings) -> N
     )
     page.table(
         ["observable", "AUC", "statistical uncertainty"],
-        [[name, v["auc"], v["statistical"]] for name, v in metrics["observables"].items()],
+        [
+            [OBSERVABLES.get(name, name), v["auc"], v["statistical"]]
+            for name, v in metrics["observables"].items()
+        ],
         "What single observables of the test jets can do",
     )
 

@@ -169,11 +169,10 @@ def histogram_comparison(
             _error_band(main, edges, height, error, colour)
         main.set_ylabel(ylabel or ("Density" if density else "Entries"))
         main.set_xlim(edges[0], edges[-1])
-        if log:
+        positive = np.concatenate([height[height > 0] for height, _ in contents.values()])
+        if log and positive.size:
             main.set_yscale("log")
-            positive = [height[height > 0] for height, _ in contents.values()]
-            lowest = min((float(h.min()) for h in positive if len(h)), default=1e-3)
-            highest = max((float(h.max()) for h in positive if len(h)), default=1.0)
+            lowest, highest = float(positive.min()), float(positive.max())
             main.set_ylim(0.5 * lowest, highest * max(4.0, (highest / lowest) ** 0.35))
         else:
             main.set_ylim(0, 1.35 * max(max(float(h.max()) for h, _ in contents.values()), 1e-12))

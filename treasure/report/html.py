@@ -23,6 +23,8 @@ __all__ = ["Page"]
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # A second line of defence after escaping: a browser loads and runs nothing, whatever the text is.
 CONTENT_SECURITY_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+LONG = 48
+"""Characters from which on the text in a table cell wraps."""
 STYLE_SHEET = """
 :root { color-scheme: light dark; --text: #1c2126; --muted: #5d6770; --rule: #d9dee2;
   --back: #ffffff; --panel: #f5f7f8; --accent: #1f5fbf; }
@@ -47,7 +49,9 @@ caption { text-align: left; padding-bottom: .4rem; font-size: .93rem; }
 th, td { padding: .35rem .8rem; border-bottom: 1px solid var(--rule); text-align: left;
   vertical-align: top; }
 th { background: var(--panel); font-weight: 600; }
-td.number, th.number { text-align: right; white-space: nowrap; }
+td.number, th.number { text-align: right; }
+th, td { white-space: nowrap; }
+td.long { white-space: normal; min-width: 18rem; }
 .figures { display: grid; gap: 1.2rem; margin: 1.2rem 0;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); }
 figure { margin: 1.2rem 0; max-width: 42rem; }
@@ -148,7 +152,7 @@ class Page:
         lines = [
             "<tr>"
             + "".join(
-                f"<td{kind}>{_escape(_cell(cell))}</td>"
+                f"<td{_long(cell) or kind}>{_escape(_cell(cell))}</td>"
                 for cell, kind in zip(row, classes, strict=True)
             )
             + "</tr>"
@@ -218,6 +222,11 @@ def _is_number(cell: Any) -> bool:
     return cell is None or (
         isinstance(cell, (int, float, np.number)) and not isinstance(cell, (bool, np.bool_))
     )
+
+
+def _long(cell: Any) -> str:
+    """Let the text of a cell wrap where it is longer than a number or a name."""
+    return ' class="long"' if isinstance(cell, str) and len(cell) > LONG else ""
 
 
 def _cell(cell: Any) -> str:
