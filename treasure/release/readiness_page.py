@@ -14,8 +14,8 @@ def write_readiness_page(report: ReadinessReport, title: str, path: Path) -> Non
     page = Page(f"AI-readiness of {title}", f"{report.rows:,} rows. {_summary(report, failed)}")
     page.heading("Verdict")
     page.table(
-        ["item", "found", "expected", "verdict"],
-        [[item.title, _value(item), item.condition, item.verdict] for item in report.items],
+        ["item", "verdict", "found", "expected"],
+        [[item.title, item.verdict, _value(item), item.condition] for item in report.items],
     )
     for item in failed:
         page.text(f"{item.title}: {item.explanation}")
