@@ -58,8 +58,8 @@ class ReleaseConfig(Section):
         default="Tokenized jets", min_length=1, description="title of the dataset, for people"
     )
     description: str = Field(
-        default="Jets from high-energy proton-proton collisions as sequences of tokens, one row a jet, "
-        "with the tokenizer that made them.",
+        default="Jets from high-energy proton-proton collisions as sequences of tokens, one row "
+        "a jet, with the tokenizer that made them.",
         min_length=1,
         description="what the dataset is, in one paragraph; opens the dataset card",
     )
