@@ -8,6 +8,7 @@ for the comparison, which takes a few minutes.
 
 from __future__ import annotations
 
+import io
 import sys
 import tempfile
 from pathlib import Path
@@ -20,8 +21,8 @@ import numpy.typing as npt
 import uproot
 
 from treasure.config.simulation import SimulationSource
-from treasure.report.figures import save
 from treasure.simulation.generate import simulate_file
+from treasure.store import write_bytes
 
 PT_RANGE = (1200.0, 1800.0)
 SOURCE = SimulationSource(
@@ -147,8 +148,9 @@ def draw(cms: tuple[Values, int], ours: tuple[Values, int], path: Path) -> None:
         fontsize=34,
     )
     figure.tight_layout()
-    figure.set_dpi(50)
-    save(figure, path)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=50, metadata={"Software": None})
+    write_bytes(path, buffer.getvalue())
 
 
 def main() -> None:
