@@ -33,10 +33,14 @@ from tasks.messages import Progress, say
 from treasure import store
 from treasure.config.loading import LoadedConfig, load_config, nearest
 from treasure.errors import ConfigError, DataError
+from treasure.release.layout import check_name
 
 __all__ = ["DatasetTask", "Stage", "StageTarget", "TreasureTask", "store_directory"]
 
 _FINGERPRINT_IN_PATH = 10
+
+# What a summary may say of time: kept apart, since the rest is the same in every run.
+_TIMINGS = ("seconds", "events_per_second")
 
 
 def store_directory() -> Path:
@@ -202,12 +206,12 @@ class TreasureTask(law.Task):
     def modify_param_values(cls, params: dict[str, Any]) -> dict[str, Any]:
         """Refuse a wrong configuration or version before anything else happens."""
         params = super().modify_param_values(params)
-        load_config(params["config"], params["set"])
-        version = params["version"]
-        if not version or "/" in version or version.startswith(".") or version != version.strip():
-            raise ConfigError(
-                f"--version {version!r}: it stands in paths: no '/', no leading dot, no spaces"
-            )
+        loaded = load_config(params["config"], params["set"])
+        for flag, name in (("--version", params["version"]), ("--config", loaded.name)):
+            try:
+                check_name(name, f"{flag}: name")
+            except DataError as error:
+                raise ConfigError(str(error)) from None
         return params
 
     # identity
@@ -261,7 +265,8 @@ class TreasureTask(law.Task):
             stage = Stage(directory, self.label)
             start = time.monotonic()
             yield stage
-            seconds = time.monotonic() - start
+            timing = {k: stage.summary.pop(k) for k in _TIMINGS if k in stage.summary}
+            timing["seconds"] = round(time.monotonic() - start, 2)
             files = sorted(p for p in directory.rglob("*") if p.is_file())
             store.write_manifest(
                 directory,
@@ -272,9 +277,9 @@ class TreasureTask(law.Task):
                 fingerprint=self.fingerprint,
                 identity=self.identity(),
                 summary=stage.summary,
-                seconds=round(seconds, 2),
+                timing=timing,
             )
-        say(f"{self.label}: {_summary_line(stage.summary)} in {seconds:.1f} s → {directory}")
+        say(f"{self.label}: {_summary_line(stage.summary, timing['seconds'])} → {directory}")
 
     def provenance(self) -> list[dict[str, Any]]:
         """This stage and all before it, in the order in which they ran, each once."""
@@ -295,7 +300,8 @@ def _collect(task: TreasureTask, chain: dict[str, dict[str, Any]]) -> None:
         "fingerprint": task.fingerprint,
         "settings": task.settings(),
         "outputs": [
-            target.manifest | {"path": os.path.relpath(target.path, store_directory())}
+            _without_time(target.manifest)
+            | {"path": os.path.relpath(target.path, store_directory())}
             for target in law.util.flatten(task.output())
             for target in _as_list(getattr(target, "_flat_target_list", target))
             if isinstance(target, StageTarget) and target.exists()
@@ -303,11 +309,16 @@ def _collect(task: TreasureTask, chain: dict[str, dict[str, Any]]) -> None:
     }
 
 
+def _without_time(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest as it is the same in every run: a release that holds it can be compared."""
+    return {k: v for k, v in manifest.items() if k != "timing"}
+
+
 def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def _summary_line(summary: Mapping[str, Any]) -> str:
+def _summary_line(summary: Mapping[str, Any], seconds: float) -> str:
     numbers = {k: v for k, v in summary.items() if isinstance(v, (int, float, str))}
     shown = [
         f"{name.replace('_', ' ')} {value:,}" if isinstance(value, int) else
@@ -315,7 +326,9 @@ def _summary_line(summary: Mapping[str, Any]) -> str:
         f"{name.replace('_', ' ')} {value}"
         for name, value in numbers.items()
     ]  # fmt: skip
-    return ", ".join(shown) or "done"
+    unit = next((name for name in ("events", "jets") if isinstance(summary.get(name), int)), "")
+    rate = f" ({summary[unit] / seconds:,.0f} {unit}/s)" if unit and seconds >= 1 else ""
+    return f"{', '.join(shown) or 'done'} in {seconds:.1f} s{rate}"
 
 
 @contextmanager

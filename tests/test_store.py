@@ -139,7 +139,7 @@ def test_manifest_says_what_was_written_and_with_what(tmp_path):
 def test_verify_names_the_damaged_file(tmp_path):
     _finished(tmp_path)
     (tmp_path / "sub" / "a.txt").write_text("hellO")
-    with pytest.raises(DataError, match=r"sub/a\.txt: adler32 is"):
+    with pytest.raises(DataError, match=r"sub/a\.txt: sha256 is"):
         store.verify(tmp_path)
     (tmp_path / "sub" / "a.txt").unlink()
     with pytest.raises(DataError, match="missing"):

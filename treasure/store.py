@@ -245,9 +245,9 @@ def verify(directory: str | os.PathLike[str]) -> None:
         if not path.is_file():
             raise DataError(f"{path}: listed in {directory / MANIFEST}, but missing")
         found = checksums(path)
-        for key, value in expected.items():
-            if found.get(key) != value:
+        for key, value in found.items():
+            if expected.get(key) != value:
                 raise DataError(
-                    f"{path}: {key} is {found.get(key)}, but {directory / MANIFEST} says {value};"
+                    f"{path}: {key} is {value}, but {directory / MANIFEST} says {expected.get(key)};"
                     " the file was damaged or changed after it was written"
                 )

@@ -25,7 +25,7 @@ class Run:
     @property
     def stages(self) -> list[str]:
         """The stages that ran, by their summary lines."""
-        return re.findall(rf"^({'|'.join(STAGES)})\b.* in [0-9.]+ s → ", self.text, re.MULTILINE)
+        return re.findall(rf"^({'|'.join(STAGES)})\b.* in [0-9.]+ s.* → ", self.text, re.MULTILINE)
 
 
 class Terminal:
