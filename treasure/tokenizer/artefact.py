@@ -211,7 +211,7 @@ class Tokenizer:
     ) -> NDArray[np.float64]:
         """Raw features (P, F) of packed tokens, before the calibration."""
         features = np.zeros((len(ids), len(self.features)))
-        model, quantizer = self._in_double()
+        model, quantizer = self.model.to(self.device), self.quantizer.to(self.device)
         for jets, rows in _slices(counts):
             owner = torch.from_numpy(owners(counts[jets])).to(self.device)
             with torch.no_grad():
@@ -241,7 +241,7 @@ class Tokenizer:
         return flat.astype(np.int64)
 
     def _in_double(self) -> tuple[Model, Quantizer]:
-        """Float64 copies for inference, made once."""
+        """Float64 copies for encoding, made once."""
         if self._double is None:
             fresh = Tokenizer(self.config)
             fresh.load_state(self.state())

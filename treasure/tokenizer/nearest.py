@@ -17,9 +17,9 @@ _WORTH_THREADS = 5_000
 def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
     """Number of the Euclidean-nearest code of each vector; of equal codes, the first.
 
-    On a CPU a k-d tree finds it in float64, exactly; a matrix of distances to 8,192 codes takes
-    13 times as long in four dimensions (13,000 vectors, one core). Elsewhere differences are taken
-    before squaring: the shorter |x|^2 - 2xy + |y|^2 cancels, and rounds by device.
+    On a CPU a k-d tree finds it in float64, exactly, more than ten times as fast as a matrix of
+    distances (13,000 vectors, 8,192 codes, four dimensions, one core). Elsewhere differences are
+    taken before squaring: the shorter |x|^2 - 2xy + |y|^2 cancels, and rounds by device.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from treasure.errors import DataError
-from treasure.store import atomic_file, canonical_json
+from treasure.store import atomic_file, canonical_json, fingerprint
 
 __all__ = [
     "FORMAT_VERSION",
@@ -88,7 +88,7 @@ def schema(codebooks: int = 1) -> pa.Schema:
             pa.field("event", pa.int64(), nullable=False),
             pa.field("jet_index", pa.int32(), nullable=False),
             pa.field("label", pa.int32(), nullable=False),
-            pa.field("split", pa.dictionary(pa.int8(), pa.string()), nullable=False),
+            pa.field("split", pa.dictionary(pa.int32(), pa.string()), nullable=False),
             pa.field("jet_pt", pa.float32(), nullable=False),
             pa.field("jet_eta", pa.float32(), nullable=False),
             pa.field("jet_phi", pa.float32(), nullable=False),
@@ -119,7 +119,9 @@ class TokenWriter:
 
     def __init__(self, path: Path, metadata: TokenMetadata, row_group: int = ROW_GROUP) -> None:
         self.path, self.metadata, self._row_group = Path(path), metadata, row_group
-        text = canonical_json(asdict(metadata))
+        content = asdict(metadata)
+        # Parquet has no checksum over its own metadata.
+        text = canonical_json({**content, "checksum": fingerprint(content)})
         self._schema = schema(metadata.codebooks).with_metadata({_KEY: text})
         self._waiting: list[pa.Table] = []
         self._file = atomic_file(self.path)
@@ -213,7 +215,7 @@ class TokenTable:
             raise DataError(f"{self.path}: no such file; a token table (parquet) was expected")
         try:
             self._file = pq.ParquetFile(self.path, page_checksum_verification=True)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise DataError(f"{self.path}: not a whole parquet file ({error})") from error
         try:
             self._describe()
@@ -234,6 +236,8 @@ class TokenTable:
                     f"{self.path}: format version {version}, this code reads up to"
                     f" {FORMAT_VERSION}; install a newer treasure"
                 )
+            if content.pop("checksum") != fingerprint(content):
+                raise ValueError("its checksum does not fit")
             self.metadata = TokenMetadata(**content)
             self.counts: dict[str, int] = json.loads(stored[_COUNTS.encode()])
             expected = schema(self.metadata.codebooks)
@@ -271,7 +275,7 @@ class TokenTable:
             where = f"{self.path}, rows {first} to {first + rows - 1}"
             try:
                 table = self._file.read_row_group(number, columns=list(columns or schema().names))
-            except (pa.ArrowException, OSError) as error:
+            except (pa.ArrowException, OSError, ValueError) as error:
                 raise DataError(f"{where}: damaged ({error}); get the file again") from error
             _check(table, self.metadata, where)
             yield table

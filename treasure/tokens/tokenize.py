@@ -117,7 +117,7 @@ def _rows(
     if ids.ndim == 2:
         values = pa.FixedSizeListArray.from_arrays(values, ids.shape[1])
     names = pa.array([*SPLITS, _UNKNOWN_SPLIT])
-    split = np.where(chunk.split < 0, len(SPLITS), chunk.split).astype(np.int8)
+    split = np.where(chunk.split < 0, len(SPLITS), chunk.split).astype(np.int32)
     event, kinematics = chunk.event_info, chunk.kinematics
     return pa.table(
         {
@@ -204,9 +204,9 @@ def _compare(
     flat = ak.flatten(decoded, axis=1)
     momenta = np.stack([ak.to_numpy(flat[name]) for name in ("px", "py", "pz", "E")], axis=1)
     before, after = (jet_pt_mass(p, counts) for p in (original.momenta, momenta))
-    check, found = tokenizer.config.check, {"jets": len(counts)}
+    check = tokenizer.config.check
     tolerances = (check.pt_tolerance, check.mass_tolerance)
-    result: dict[str, Any] = dict(found)
+    result: dict[str, Any] = {"jets": len(counts)}
     for number, (name, tolerance) in enumerate(
         zip(("jet_pt", "jet_mass"), tolerances, strict=True)
     ):

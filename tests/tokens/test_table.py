@@ -1,0 +1,208 @@
+import json
+from pathlib import Path
+
+import awkward as ak
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from treasure.errors import DataError
+from treasure.store import checksums
+from treasure.tokens.table import (
+    TokenMetadata,
+    TokenTable,
+    TokenWriter,
+    read_tokens,
+    schema,
+    write_tokens,
+)
+
+COLUMNS = [
+    "run", "luminosityBlock", "event", "jet_index", "label", "split", "jet_pt", "jet_eta",
+    "jet_phi", "jet_msoftdrop", "n_constituents", "tokens",
+]  # fmt: skip
+
+
+def metadata(size: int = 8192, codebooks: int = 1) -> TokenMetadata:
+    return TokenMetadata(
+        dataset="qcd",
+        tokenizer_fingerprint="f" * 64,
+        vocabulary={"size": size, "codebooks": codebooks, "specials": {}},
+        features=["log_pt", "delta_eta", "delta_phi"],
+        source_file="qcd_0.h5",
+        source_checksum="0" * 64,
+    )
+
+
+def rows(tokens: list, codebooks: int = 1, seed: int = 0) -> pa.Table:
+    n, rng = len(tokens), np.random.default_rng(seed)
+    kinematics = {
+        name: rng.normal(size=n).astype(np.float32)
+        for name in ("jet_pt", "jet_eta", "jet_phi", "jet_msoftdrop")
+    }
+    fields = schema(codebooks)
+    return pa.table(
+        {
+            "run": np.arange(n) + 2**40,
+            "luminosityBlock": np.arange(n),
+            "event": np.arange(n) * 2**33,
+            "jet_index": np.arange(n, dtype=np.int32) % 3,
+            "label": np.arange(n, dtype=np.int32) % 2,
+            "split": pa.array([("train", "val", "test")[i % 3] for i in range(n)], pa.string()),
+            **kinematics,
+            "n_constituents": np.array([len(jet) for jet in tokens], dtype=np.int32),
+            "tokens": pa.array(tokens, fields.field("tokens").type),
+        }
+    )
+
+
+TOKENS = st.lists(st.lists(st.integers(0, 8191), max_size=150), max_size=30)
+PAIRS = st.lists(
+    st.lists(st.tuples(st.integers(0, 8191), st.integers(0, 8191)), max_size=9), max_size=9
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(TOKENS, st.integers(1, 40))
+def test_what_is_written_is_read(
+    tmp_path_factory: pytest.TempPathFactory, tokens: list[list[int]], group: int
+):
+    path = tmp_path_factory.mktemp("table") / "a_tokenized.parquet"
+    table = rows(tokens)
+    with TokenWriter(path, metadata(), row_group=group) as writer:
+        for start in range(0, len(table), 7):
+            writer.write(table.slice(start, 7))
+    found = read_tokens(path)
+    assert found.to_pylist() == table.to_pylist()
+    with TokenTable(path) as read:
+        assert len(read) == len(tokens)
+        assert read.metadata == metadata()
+        assert read.counts["particles"] == sum(map(len, tokens))
+        assert [len(part) for part in read.chunks()] == [
+            min(group, len(tokens) - start) for start in range(0, len(tokens), group)
+        ]
+
+
+@settings(max_examples=20, deadline=None)
+@given(PAIRS)
+def test_several_codebooks_a_particle(tmp_path_factory: pytest.TempPathFactory, tokens: list):
+    path = tmp_path_factory.mktemp("table") / "a.parquet"
+    write_tokens(path, rows(tokens, 2), metadata(codebooks=2))
+    expected = [[list(pair) for pair in jet] for jet in tokens]
+    assert read_tokens(path)["tokens"].to_pylist() == expected
+
+
+def test_the_columns_are_those_of_the_contract(tmp_path: Path):
+    path = tmp_path / "a.parquet"
+    write_tokens(path, rows([[1, 2], []]), metadata())
+    plain = pq.read_table(path)
+    assert plain.column_names == COLUMNS
+    assert plain.schema.field("tokens").type == pa.list_(pa.int32())
+    assert plain.schema.field("split").type == pa.dictionary(pa.int32(), pa.string())
+    stored = json.loads(plain.schema.metadata[b"treasure_tokens"])
+    assert stored["vocabulary"] == {"size": 8192, "codebooks": 1, "specials": {}}
+    assert stored["features"] == ["log_pt", "delta_eta", "delta_phi"]
+    assert stored["source_file"] == "qcd_0.h5"
+    column = pq.ParquetFile(path).metadata.row_group(0).column(11)
+    assert column.compression == "ZSTD"
+    assert ak.from_parquet(path)["tokens"].tolist() == [[1, 2], []]
+
+
+def test_the_same_rows_give_the_same_bytes_however_they_come(tmp_path: Path):
+    table = rows([[i % 50] * (i % 7) for i in range(1000)])
+    with TokenWriter(tmp_path / "a.parquet", metadata(), row_group=300) as writer:
+        for start in range(0, 1000, 13):
+            writer.write(table.slice(start, 13))
+    with TokenWriter(tmp_path / "b.parquet", metadata(), row_group=300) as writer:
+        writer.write(table)
+    assert checksums(tmp_path / "a.parquet") == checksums(tmp_path / "b.parquet")
+
+
+def test_a_flipped_bit_in_a_page_is_found_and_its_rows_are_named(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "a.parquet"
+    tokens = [rng.integers(0, 8192, 30).tolist() for _ in range(400)]
+    with TokenWriter(path, metadata(), row_group=200) as writer:
+        writer.write(rows(tokens))
+    column = pq.ParquetFile(path).metadata.row_group(1).column(11)
+    clean = path.read_bytes()
+    for page in (column.dictionary_page_offset, column.data_page_offset):
+        data = bytearray(clean)
+        data[page + 1000] ^= 4
+        path.write_bytes(bytes(data))
+        with pytest.raises(DataError, match=r"a\.parquet, rows 200 to 399: damaged"):
+            read_tokens(path)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.floats(0, 1), st.integers(0, 7))
+def test_no_flipped_bit_ever_changes_what_is_read(
+    tmp_path_factory: pytest.TempPathFactory, place: float, bit: int
+):
+    path = tmp_path_factory.mktemp("flip") / "a.parquet"
+    table = rows([[i % 50] * (i % 7) for i in range(100)])
+    write_tokens(path, table, metadata())
+    data = bytearray(path.read_bytes())
+    data[min(int(place * len(data)), len(data) - 1)] ^= 1 << bit
+    path.write_bytes(bytes(data))
+    try:
+        with TokenTable(path) as read:
+            found, description = pa.concat_tables(read.chunks()), read.metadata
+    except DataError:
+        return
+    # Some bits mean nothing, such as those of statistics that nobody reads.
+    assert found.to_pylist() == table.to_pylist()
+    assert description == metadata()
+
+
+def test_a_truncated_file_is_refused(tmp_path: Path):
+    path = tmp_path / "a.parquet"
+    write_tokens(path, rows([[1]]), metadata())
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"a\.parquet: not a whole parquet file"):
+        read_tokens(path)
+
+
+@pytest.mark.parametrize("bad", [-1, 16])
+def test_ids_outside_the_vocabulary_are_neither_written_nor_read(tmp_path: Path, bad: int):
+    path = tmp_path / "a.parquet"
+    with pytest.raises(DataError, match="0 to 15"):
+        write_tokens(path, rows([[1], [bad]]), metadata(16))
+    assert not path.exists()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_count_that_differs_from_the_tokens_is_refused(tmp_path: Path):
+    table = rows([[1, 2], [3]])
+    wrong = table.set_column(10, "n_constituents", pa.array([2, 2], pa.int32()))
+    with pytest.raises(DataError, match="n_constituents"):
+        write_tokens(tmp_path / "a.parquet", wrong, metadata())
+
+
+def test_missing_columns_are_refused(tmp_path: Path):
+    with pytest.raises(DataError, match="do not fit"):
+        write_tokens(tmp_path / "a.parquet", rows([[1]]).drop(["label"]), metadata())
+
+
+def test_other_parquet_files_and_newer_versions_are_refused(tmp_path: Path):
+    other = tmp_path / "other.parquet"
+    pq.write_table(pa.table({"x": [1]}), other)
+    with pytest.raises(DataError, match="no token table"):
+        TokenTable(other)
+    newer = TokenMetadata(**{**metadata().__dict__, "format_version": 99})
+    write_tokens(tmp_path / "newer.parquet", rows([[1]]), newer)
+    with pytest.raises(DataError, match="version 99"):
+        TokenTable(tmp_path / "newer.parquet")
+    with pytest.raises(DataError, match="no such file"):
+        TokenTable(tmp_path / "nothing.parquet")
+
+
+def test_some_columns_can_be_read_alone(tmp_path: Path):
+    path = tmp_path / "a.parquet"
+    write_tokens(path, rows([[1], [2, 3]]), metadata())
+    found = read_tokens(path, ["label", "jet_pt"])
+    assert found.column_names == ["label", "jet_pt"]
+    assert len(found) == 2
