@@ -195,7 +195,7 @@ class TreasureTask(law.Task):
 
     @cached_property
     def loaded(self) -> LoadedConfig:
-        return load_config(str(self.config), self.set)  # type: ignore[arg-type]
+        return load_config(str(self.config), self.set)
 
     @property
     def tree(self) -> Any:
@@ -273,7 +273,7 @@ class TreasureTask(law.Task):
                 files=[p for p in files if p != directory / store.MANIFEST],
                 task=self.get_task_family(),
                 label=self.label,
-                config={"name": self.loaded.name, "set": list(self.set)},  # type: ignore[arg-type]
+                config={"name": self.loaded.name, "set": list(self.set)},
                 fingerprint=self.fingerprint,
                 identity=self.identity(),
                 summary=stage.summary,
@@ -282,7 +282,7 @@ class TreasureTask(law.Task):
         say(f"{self.label}: {_summary_line(stage.summary, timing['seconds'])} → {directory}")
 
     def provenance(self) -> list[dict[str, Any]]:
-        """This stage and all before it, in the order in which they ran, each once."""
+        """Describe this stage and all before it, in the order in which they ran, each once."""
         chain: dict[str, dict[str, Any]] = {}
         _collect(self, chain)
         return list(chain.values())

@@ -19,7 +19,8 @@ class ShortErrors(logging.Filter):
         if not isinstance(error, TreasureError):
             return True
         # luigi logs a failed task with (process, worker, task)
-        where = f" in {record.args[2]}" if record.args and len(record.args) == 3 else ""
+        is_task = isinstance(record.args, tuple) and len(record.args) == 3
+        where = f" in {record.args[2]}" if is_task else ""  # type: ignore[index]
         print(f"error{where}: {error}", file=sys.stderr, flush=True)
         return False
 
@@ -47,4 +48,6 @@ class Progress:
         self._last = now
         left = (now - self._start) * (total - done) / done
         extra = f", {note}" if note else ""
-        say(f"{self._label}: {done:,.0f}/{total:,.0f} ({done / total:.0%}), {left:.0f} s left{extra}")
+        say(
+            f"{self._label}: {done:,.0f}/{total:,.0f} ({done / total:.0%}), {left:.0f} s left{extra}"
+        )

@@ -170,7 +170,7 @@ def test_write_json_refuses_nan_and_leaves_nothing(tmp_path):
 
 
 def test_store_and_configuration_import_nothing_heavy():
-    heavy = "torch awkward coffea uproot h5py pyarrow matplotlib numpy".split()
+    heavy = ["torch", "awkward", "coffea", "uproot", "h5py", "pyarrow", "matplotlib", "numpy"]
     check = f"import sys, treasure.store, treasure.config.loading as l; l.load_config('test'); \
 print([m for m in {heavy} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)

@@ -23,8 +23,8 @@ from treasure import __version__
 from treasure.errors import DataError
 
 __all__ = [
-    "Checksums",
     "MANIFEST",
+    "Checksums",
     "atomic_file",
     "canonical_json",
     "checksums",
@@ -248,6 +248,6 @@ def verify(directory: str | os.PathLike[str]) -> None:
         for key, value in found.items():
             if expected.get(key) != value:
                 raise DataError(
-                    f"{path}: {key} is {value}, but {directory / MANIFEST} says {expected.get(key)};"
-                    " the file was damaged or changed after it was written"
+                    f"{path}: {key} is {value}, but {directory / MANIFEST} says"
+                    f" {expected.get(key)}; the file was damaged or changed after it was written"
                 )

@@ -25,7 +25,7 @@ def test_the_result_is_a_benchmark_with_a_report(finished):
             assert set(scores[name]) >= {"mean", "std"}
         assert 0.5 < scores["auc"]["mean"] <= 1
     report = metrics.with_name("report.html").read_text()
-    assert "<html" in report and "src=\"http" not in report
+    assert "<html" in report and 'src="http' not in report
 
 
 def test_the_release_is_published_with_checksums_that_hold(finished):

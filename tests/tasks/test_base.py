@@ -161,9 +161,7 @@ def test_a_second_process_waits_until_the_first_is_done(tmp_path):
         "with CreateFileset().stage():\n    print('in', flush=True)\n"
     )
     with task.stage():
-        other = subprocess.Popen(
-            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
-        )
+        other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
         assert "another process is writing" in other.stdout.readline()
         time.sleep(0.2)
         assert other.poll() is None

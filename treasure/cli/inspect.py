@@ -176,9 +176,7 @@ def _inspect_parquet(path: Path, rows: int) -> None:
         if rows and file.metadata.num_rows:
             head = next(file.iter_batches(batch_size=rows)).to_pydict()
             order = sorted(columns, key=lambda name: name != "tokens")
-            values = [
-                [head[name][row] for name in order] for row in range(len(head[order[0]]))
-            ]
+            values = [[head[name][row] for name in order] for row in range(len(head[order[0]]))]
             _rows("first rows", order, values)
     except (ArrowException, OSError) as error:
         raise DataError(f"{path}: cannot be read as parquet: {error}") from None

@@ -41,7 +41,9 @@ class TaggerConfig(Section):
         "vectors, or random ones.",
     )
     train_embedding: bool = Field(
-        True, description="Whether training changes the embedding of the token ids."
+        False,
+        description="Whether training changes the embedding of the token ids. With some ten "
+        "thousand jets for thousands of ids it then overfits.",
     )
 
     @field_validator("particle_layers", "jet_layers")

@@ -24,9 +24,7 @@ def explain(
     return "\n".join(lines)
 
 
-def _line(
-    problem: Any, values: Mapping[str, Any], origins: Mapping[str, str], default: str
-) -> str:
+def _line(problem: Any, values: Mapping[str, Any], origins: Mapping[str, str], default: str) -> str:
     path = _path_in(values, problem["loc"])
     key = ".".join(path)
     file = _origin(key, origins, default)
@@ -44,7 +42,9 @@ def _line(
     if kind == "union_tag_not_found":
         return f"{file}: {key}.kind: missing; say which kind it is"
     if kind == "literal_error":
-        allowed = [w.strip(" '") for w in problem["ctx"]["expected"].replace(" or ", ",").split(",")]
+        allowed = [
+            w.strip(" '") for w in problem["ctx"]["expected"].replace(" or ", ",").split(",")
+        ]
         return f"{file}: {key}: found {found!r}{nearest(str(found), allowed)}"
     message = problem["msg"].removeprefix("Value error, ")
     if not key:
