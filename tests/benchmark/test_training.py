@@ -25,7 +25,8 @@ def train(samples, directory, config=FAST, **options):
 
 def test_separable_classes_are_separated_on_features_and_on_tokens(tmp_path):
     sample = cloud(1000)
-    found = train({"continuous": sample, "tokens": as_tokens(sample)}, tmp_path)
+    config = FAST.model_copy(update={"epochs": 10})
+    found = train({"continuous": sample, "tokens": as_tokens(sample)}, tmp_path, config)
     test = sample.labels[sample.splits == 2]
     for runs in found.values():
         for training in runs.values():

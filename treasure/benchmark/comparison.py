@@ -19,6 +19,7 @@ from treasure.benchmark.training import (
     Training,
     load_training,
     new_network,
+    one_thread,
     save_training,
     train_tagger,
 )
@@ -82,7 +83,6 @@ def train_all(
     """
     for name, sample in samples.items():
         _check_classes(name, sample)
-    threads = torch.get_num_threads()
     total = len(samples) * len(seeds) * config.epochs
     done = dict.fromkeys(((name, number) for name in samples for number in seeds), 0)
 
@@ -110,8 +110,7 @@ def train_all(
 
     def run(task: tuple[Any, ...]) -> tuple[str, int, Training]:
         name, number, path, key, start, network = task
-        if device == "cpu":
-            torch.set_num_threads(1)
+        torch.set_num_threads(1)  # a setting of each thread
         training = train_tagger(
             samples[name],
             config,
@@ -124,21 +123,18 @@ def train_all(
         return name, number, training
 
     workers = 1 if device != "cpu" else workers or len(os.sched_getaffinity(0))
-    try:
-        with ThreadPoolExecutor(max(1, min(workers, len(tasks)))) as pool:
-            futures = [pool.submit(run, task) for task in tasks]
-            try:
-                for future in futures:
-                    while future not in wait([future], timeout=PROGRESS_INTERVAL).done:
-                        if progress is not None:
-                            progress(sum(done.values()), total)
-                    name, number, training = future.result()
-                    found[name][number] = training
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-    finally:
-        torch.set_num_threads(threads)
+    with one_thread(), ThreadPoolExecutor(max(1, min(workers, len(tasks)))) as pool:
+        futures = [pool.submit(run, task) for task in tasks]
+        try:
+            for future in futures:
+                while future not in wait([future], timeout=PROGRESS_INTERVAL).done:
+                    if progress is not None:
+                        progress(sum(done.values()), total)
+                name, number, training = future.result()
+                found[name][number] = training
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     if progress is not None:
         progress(total, total)
     return {name: {number: found[name][number] for number in seeds} for name in samples}

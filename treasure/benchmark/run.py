@@ -20,7 +20,7 @@ from treasure.benchmark.particles import (
     kinematic_features,
     standardised,
 )
-from treasure.benchmark.training import Sample
+from treasure.benchmark.training import Sample, one_thread
 from treasure.config.benchmark import BenchmarkConfig, TaggerConfig
 from treasure.jets.splits import SPLITS
 from treasure.release.read import Release
@@ -102,7 +102,8 @@ def run_benchmark(
         max_jets=config.max_jets,
         progress=_part(progress, "load"),
     )
-    decoded = decode_jets(tokenizer, jets, _part(progress, "decode"))
+    with one_thread():
+        decoded = decode_jets(tokenizer, jets, _part(progress, "decode"))
     trainings = train_all(
         make_samples(jets, decoded, tokenizer.codebook, config),
         tagger,

@@ -104,8 +104,8 @@ class TokenEmbedding(nn.Module):
     """A tagger on token ids: each id becomes a vector, of which a tagger on features is made.
 
     The vectors begin as the released codebook's, so the tagger starts with the geometry that the
-    tokenizer learned, and a rare id, which training hardly moves, still means something. Vectors
-    of several codebooks are summed, as in residual quantization.
+    tokenizer learned, and a rare id means something too. Vectors of several codebooks are summed,
+    as in residual quantization.
     """
 
     first: Tensor

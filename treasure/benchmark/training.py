@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,16 @@ from treasure.benchmark.taggers import build_tagger
 from treasure.config.benchmark import TaggerConfig
 from treasure.store import canonical_json, write_bytes
 
-__all__ = ["Sample", "Training", "load_training", "save_training", "scores", "train_tagger"]
+__all__ = [
+    "Sample",
+    "Training",
+    "load_training",
+    "new_network",
+    "one_thread",
+    "save_training",
+    "scores",
+    "train_tagger",
+]
 
 EVALUATION_BATCH = 1024
 """Jets evaluated at once; their scores do not depend on it beyond rounding."""
@@ -146,6 +156,17 @@ def train_tagger(
     return Training(
         scores(network, sample.particles, sample.jets(2), device), history, best_epoch, weights
     )
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one CPU thread inside the block: sums then have one order on every machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def new_network(sample: Sample, config: TaggerConfig, *, seed: int) -> nn.Module:

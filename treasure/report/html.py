@@ -23,7 +23,7 @@ __all__ = ["Page"]
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # A second line of defence after escaping: a browser loads and runs nothing, whatever the text is.
 CONTENT_SECURITY_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-LONG = 48
+LONG = 32
 """Characters from which on the text in a table cell wraps."""
 STYLE_SHEET = """
 :root { color-scheme: light dark; --text: #1c2126; --muted: #5d6770; --rule: #d9dee2;
