@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from treasure.errors import DataError
 from treasure.jets.splits import SPLITS
+from treasure.skim.record import CANDIDATE_COLUMNS, JET_COLUMNS
 
 __all__ = [
     "CANDIDATE_COLUMNS",
@@ -30,15 +31,8 @@ __all__ = [
 ]
 
 EVENT_COLUMNS = ("run", "luminosityBlock", "event")
-KINEMATICS_COLUMNS = ("pt", "eta", "phi", "msoftdrop")
-TAGGING_COLUMNS = (
-    "nConstituents", "tau1", "tau2", "tau3", "tau4",
-    "particleNet_H4qvsQCD", "particleNet_HbbvsQCD", "particleNet_HccvsQCD", "particleNet_QCD",
-    "particleNet_TvsQCD", "particleNet_WvsQCD", "particleNet_ZvsQCD", "particleNet_mass",
-)  # fmt: skip
-CANDIDATE_COLUMNS = (
-    "px", "py", "pz", "E", "d0", "d0Err", "dz", "dzErr", "charge", "pdgId", "puppiWeight",
-)  # fmt: skip
+KINEMATICS_COLUMNS = JET_COLUMNS[:4]
+TAGGING_COLUMNS = JET_COLUMNS[4:]
 
 # key -> (dtype, trailing dimensions; None: any length)
 _KEYS: dict[str, tuple[type, tuple[int | None, ...]]] = {

@@ -20,7 +20,7 @@ __all__ = [
     "offsets_of",
 ]
 
-# Columns of a jet beside its kinematics, in the order of the jet table's `jet_tagging`.
+# Of NanoAOD's FatJet, in the order of Aspen Open Jets: `jet_kinematics`, then `jet_tagging`.
 JET_COLUMNS = (
     "pt", "eta", "phi", "msoftdrop", "nConstituents", "tau1", "tau2", "tau3", "tau4",
     "particleNet_H4qvsQCD", "particleNet_HbbvsQCD", "particleNet_HccvsQCD", "particleNet_QCD",
