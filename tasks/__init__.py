@@ -8,12 +8,13 @@ processes can be forked.
 import logging
 import os
 
-import law
+import law  # noqa: F401  (hands the luigi sections of law.cfg to luigi)
 import luigi
 
 from tasks.messages import ShortErrors
 
-law.contrib.load()
+# Stages share out work over processes, not over threads that wait for each other on busy cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # All cores, unless law.cfg or --workers says otherwise.
 _configuration = luigi.configuration.get_config()

@@ -9,6 +9,7 @@ from treasure.errors import TreasureError
 __all__ = ["Progress", "ShortErrors", "say"]
 
 _SECONDS_BETWEEN_LINES = 10.0
+_SHARE_TO_JUDGE_BY = 0.02
 
 
 class ShortErrors(logging.Filter):
@@ -43,11 +44,10 @@ class Progress:
 
     def __call__(self, done: float, total: float, note: str = "") -> None:
         now = time.monotonic()
-        if now - self._last < _SECONDS_BETWEEN_LINES or total <= 0 or done <= 0:
+        too_soon = now - self._last < _SECONDS_BETWEEN_LINES
+        if too_soon or total <= 0 or done < _SHARE_TO_JUDGE_BY * total or done >= total:
             return
         self._last = now
         left = (now - self._start) * (total - done) / done
-        extra = f", {note}" if note else ""
-        say(
-            f"{self._label}: {done:,.0f}/{total:,.0f} ({done / total:.0%}), {left:.0f} s left{extra}"
-        )
+        share = f"{done:,.0f}/{total:,.0f} ({done / total:.0%})"
+        say(", ".join([f"{self._label}: {share}", f"{left:.0f} s left", *([note] if note else [])]))

@@ -14,7 +14,7 @@ import pytest
 from tests.release.workshop import Workshop, contents
 from treasure.config.release import Destination
 from treasure.errors import ConfigError, DataError
-from treasure.release.destinations import Place, kinds, publish, register
+from treasure.release.destinations import Place, publish
 from treasure.release.read import Release
 from treasure.store import Checksums, checksums
 
@@ -122,8 +122,8 @@ def test_a_killed_publication_goes_on_to_the_same_bytes(workshop: Workshop, tmp_
     expected = contents(release)
     code = (
         "import sys; from pathlib import Path; from treasure.config.release import Destination\n"
-        "from treasure.release.destinations import publish, kinds\n"
-        "kinds(); print('ready', flush=True); sys.stdin.readline()\n"
+        "from treasure.release.destinations import publish\n"
+        "print('ready', flush=True); sys.stdin.readline()\n"
         "publish(Path(sys.argv[1]), Destination(path='out'), base=Path(sys.argv[2]))"
     )
     started = time.perf_counter()
@@ -193,13 +193,14 @@ def test_file_systems_without_links_work_too(
 
 
 def test_an_unknown_kind_is_refused_and_a_new_one_is_one_class(made: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"'carrier-pigeon' is not known; there are .*local"):
-        publish(made, Destination(kind="carrier-pigeon"), base=tmp_path)
+    with pytest.raises(ValueError, match=r"'carrier-pigeon' is neither local nor module:Class"):
+        Destination(kind="carrier-pigeon")
+    with pytest.raises(ConfigError, match="cannot be imported"):
+        publish(made, Destination(kind="no.such:Pigeon"), base=tmp_path)
 
     stored: dict[str, bytes] = {}
 
-    @register("memory")
-    class Memory(Place):
+    class Memory(Place, kind="memory"):
         def __init__(self, destination: Destination, path: str, base: Path) -> None:
             self.path = path
 
@@ -222,11 +223,11 @@ def test_an_unknown_kind_is_refused_and_a_new_one_is_one_class(made: Path, tmp_p
         def put(self, source: Path, name: str, expected: Checksums) -> None:
             stored[name] = source.read_bytes()
 
-    assert "memory" in kinds()
     order: list[int] = []
-    receipt = publish(
-        made, Destination(kind="memory"), progress=lambda done, total: order.append(done)
+    memory = Destination.model_construct(
+        kind="memory", path="published/{name}/{version}-{fingerprint}"
     )
+    receipt = publish(made, memory, progress=lambda done, total: order.append(done))
     assert receipt["location"].startswith("memory:published/jets/v1-")
     assert stored == contents(made)
     assert list(stored)[-2:] == ["checksums.sha256", "manifest.json"]

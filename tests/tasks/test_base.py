@@ -190,7 +190,7 @@ def test_a_wrong_dataset_gets_the_nearest_match():
 def test_simulating_a_dataset_that_is_not_simulated_is_refused():
     task = SimulatePFNano(config="aoj")
     with pytest.raises(ConfigError, match="nothing to generate"):
-        task.branch_map
+        task.get_branch_map()
 
 
 _key = st.from_regex(r"[a-z]{1,5}(\.[a-z]{1,5}){0,2}", fullmatch=True)

@@ -7,8 +7,8 @@ from vector_quantize_pytorch import VectorQuantize
 
 from treasure.config.tokenizer import QuantizerConfig
 from treasure.errors import ConfigError
+from treasure.plugins import lookup
 from treasure.tokenizer.nearest import nearest
-from treasure.tokenizer.plugins import lookup
 from treasure.tokenizer.quantizer import Quantizer, VectorQuantizer
 
 

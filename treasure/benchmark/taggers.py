@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from treasure.config.benchmark import TaggerConfig
-from treasure.tokenizer.plugins import Plugin, lookup
+from treasure.plugins import Plugin, lookup
 
 __all__ = ["DeepSets", "Tagger", "TokenEmbedding", "build_tagger"]
 

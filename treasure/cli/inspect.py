@@ -93,7 +93,7 @@ def _inspect_root(path: Path, rows: int) -> None:
 
     try:
         with uproot.open(path) as file:
-            trees = sorted({key.split(";")[0] for key in file.keys()})
+            trees = sorted({key.split(";")[0] for key in file.iterkeys()})
             classes = {name: file[name].classname for name in trees}
             _headline(path, "ROOT file", {"size in bytes": path.stat().st_size, "objects": classes})
             for name, class_name in classes.items():
@@ -107,7 +107,7 @@ def _inspect_root(path: Path, rows: int) -> None:
 
 
 def _inspect_tree(tree: Any, rows: int) -> None:
-    collections = sorted({key.split("_")[0] for key in tree.keys()})
+    collections = sorted({key.split("_")[0] for key in tree.iterkeys()})
     _console.print(
         Text.assemble(
             "  tree ", (tree.name, "bold"), f": {tree.num_entries:,} entries, {len(tree.keys())} "

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from treasure.config.section import Section
+from treasure.config.section import Section, kind_among
 
 __all__ = ["BenchmarkConfig", "InputName", "TaggerConfig"]
 
@@ -16,7 +16,7 @@ InputName = Literal["continuous", "tokens", "decoded"]
 class TaggerConfig(Section):
     """Architecture and training of a tagger; the same for every input that is compared."""
 
-    kind: str = Field(
+    kind: Annotated[str, kind_among("deepsets")] = Field(
         "deepsets",
         description="Class of the tagger. deepsets: the particle-flow network of arXiv:1810.05165. "
         "Or module:Class, a Tagger of your own.",

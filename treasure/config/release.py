@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from treasure.config.section import Section
+from treasure.config.section import Section, kind_among
 
 __all__ = ["Destination", "Readiness", "ReleaseConfig"]
 
@@ -105,9 +105,10 @@ class ReleaseConfig(Section):
 class Destination(Section):
     """Where a release is published."""
 
-    kind: str = Field(
+    kind: Annotated[str, kind_among("local")] = Field(
         default="local",
-        description="kind of destination, registered in treasure.release.destinations: local",
+        description="kind of destination; local: a directory. Or module:Class, a "
+        "treasure.release.destinations.Place of your own",
     )
     path: str = Field(
         default="published/{name}/{version}-{fingerprint}",

@@ -1,11 +1,10 @@
 """Section ``tokenizer``: how jets become tokens, and how the tokenizer is trained."""
 
-import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from treasure.config.section import Section
+from treasure.config.section import Section, kind_among
 
 __all__ = [
     "FeatureConfig",
@@ -16,27 +15,11 @@ __all__ = [
     "TrainingConfig",
 ]
 
-# The classes that come with the project; "package.module:Class" names one of the user's own.
-FEATURE_SETS = ("kinematic",)
-MODELS = ("deep_sets",)
-QUANTIZERS = ("vq",)
-
-_OWN_CLASS = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
-
-
-def _one_of(known: tuple[str, ...]) -> AfterValidator:
-    def check(kind: str) -> str:
-        if kind not in known and not _OWN_CLASS.match(kind):
-            raise ValueError(f"{kind!r} is neither one of {', '.join(known)} nor module:Class")
-        return kind
-
-    return AfterValidator(check)
-
 
 class FeatureConfig(Section):
     """What of a particle is encoded."""
 
-    kind: Annotated[str, _one_of(FEATURE_SETS)] = Field(
+    kind: Annotated[str, kind_among("kinematic")] = Field(
         "kinematic",
         description="Feature set. kinematic: log pT (pT in GeV), delta eta and delta phi to the jet"
         " axis. Or module:Class, a FeatureSet of your own.",
@@ -59,7 +42,7 @@ class FeatureConfig(Section):
 class ModelConfig(Section):
     """The networks between features and latent vectors."""
 
-    kind: Annotated[str, _one_of(MODELS)] = Field(
+    kind: Annotated[str, kind_among("deep_sets")] = Field(
         "deep_sets",
         description="Model. deep_sets: particle-wise networks which see a sum over all particles of"
         " the jet (arXiv:1810.05165). Or module:Class, a Model of your own.",
@@ -84,7 +67,7 @@ class ModelConfig(Section):
 class QuantizerConfig(Section):
     """The bottleneck: latent vectors to integers."""
 
-    kind: Annotated[str, _one_of(QUANTIZERS)] = Field(
+    kind: Annotated[str, kind_among("vq")] = Field(
         "vq",
         description="Quantizer. vq: vector quantization with a learned codebook"
         " (arXiv:1711.00937). Or module:Class, a Quantizer of your own.",
@@ -148,8 +131,8 @@ class TrainingConfig(Section):
     threads: int = Field(
         1,
         ge=1,
-        description="Threads of torch on a CPU. A constant, since the order of sums, and with it the"
-        " last bits of the result, depends on it.",
+        description="Threads of torch on a CPU. A constant, since the order of sums, and with it"
+        " the last bits of the result, depends on it.",
     )
 
 

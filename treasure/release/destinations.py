@@ -1,8 +1,8 @@
 """Publishing a release: one interface for every kind of place, verified there, manifest last.
 
-A kind is one class: subclass `Place`, give it `location`, `names`, `read`, `checksums` and `put`,
-and register it with ``@register("kind")``. Kinds of other packages are registered by importing
-their module. What publishing guarantees is done here, once for all kinds.
+A kind is one class: ``class Mine(Place, kind="mine")`` with `location`, `names`, `read`,
+`checksums` and `put`. One of your own is named in the configuration as ``module:Class``. What
+publishing guarantees is done here, once for all kinds.
 """
 
 import hashlib
@@ -10,20 +10,20 @@ import os
 import string
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from treasure.config.release import Destination
 from treasure.errors import ConfigError, DataError
+from treasure.plugins import Plugin, lookup
 from treasure.release.layout import CHECKSUMS, check_name
 from treasure.release.manifest import Manifest
 from treasure.store import MANIFEST, Checksums, checksums
 
-__all__ = ["Place", "kinds", "publish", "register"]
+__all__ = ["Place", "publish"]
 
 
-class Place(ABC):
+class Place(ABC, Plugin, family=True):
     """A directory somewhere, in which a release is published.
 
     Parameters
@@ -70,28 +70,6 @@ class Place(ABC):
         DataError
             If the bytes that arrived are not the expected ones.
         """
-
-
-_KINDS: dict[str, type[Place]] = {}
-_OWN_MODULES = ("treasure.release.local",)
-
-
-def register(kind: str) -> Callable[[type[Place]], type[Place]]:
-    """Class decorator: make a kind of destination known by its name."""
-
-    def decorate(place: type[Place]) -> type[Place]:
-        if _KINDS.setdefault(kind, place) is not place:
-            raise ConfigError(f"destination kind {kind!r} is already {_KINDS[kind].__qualname__}")
-        return place
-
-    return decorate
-
-
-def kinds() -> list[str]:
-    """Names of the registered kinds of destinations."""
-    for module in _OWN_MODULES:
-        import_module(module)
-    return sorted(_KINDS)
 
 
 def publish(
@@ -158,11 +136,9 @@ def publish(
 
 
 def _open(destination: Destination, manifest: Manifest, content: bytes, base: Path) -> Place:
-    known = kinds()
-    if destination.kind not in _KINDS:
-        raise ConfigError(
-            f"destination.kind: {destination.kind!r} is not known; there are {', '.join(known)}"
-        )
+    import treasure.release.local  # noqa: F401  (it joins the family)
+
+    place = lookup(Place, destination.kind)  # type: ignore[type-abstract]
     values = {
         "name": check_name(manifest.name, "name of the release"),
         "version": check_name(manifest.version, "version of the release"),
@@ -177,7 +153,7 @@ def _open(destination: Destination, manifest: Manifest, content: bytes, base: Pa
     path = os.path.expandvars(destination.path.format(**values))
     if "$" in path:
         raise ConfigError(f"destination.path: {path!r} names an environment variable not set")
-    return _KINDS[destination.kind](destination, path, base)
+    return place(destination, path, base)
 
 
 def _refuse_other_release(place: Place, manifest: Manifest, content: bytes) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from treasure.config.release import Destination
 from treasure.errors import DataError
-from treasure.release.destinations import Place, register
+from treasure.release.destinations import Place
 from treasure.store import Checksums, atomic_file, checksums, discard_leftovers
 
 __all__ = ["LocalPlace"]
@@ -16,8 +16,7 @@ __all__ = ["LocalPlace"]
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
-@register("local")
-class LocalPlace(Place):
+class LocalPlace(Place, kind="local"):
     """A directory. One publication at a time may write to it."""
 
     def __init__(self, destination: Destination, path: str, base: Path) -> None:

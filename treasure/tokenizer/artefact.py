@@ -19,12 +19,12 @@ from torch import Tensor
 
 from treasure.config.tokenizer import TokenizerConfig
 from treasure.errors import DataError
+from treasure.plugins import lookup
 from treasure.store import atomic_file, checksums, fingerprint, read_json, write_json
 from treasure.tokenizer.calibration import Calibration
 from treasure.tokenizer.features import FeatureSet
 from treasure.tokenizer.model import Model
 from treasure.tokenizer.particles import Particles, owners, pack
-from treasure.tokenizer.plugins import lookup
 from treasure.tokenizer.quantizer import Quantizer
 from treasure.tokenizer.tensors import digest, read_tensors, write_tensors
 

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from treasure.config.tokenizer import FeatureConfig
 from treasure.errors import DataError
+from treasure.plugins import Plugin
 from treasure.tokenizer.calibration import Calibration
 from treasure.tokenizer.particles import Particles, owners
-from treasure.tokenizer.plugins import Plugin
 
 __all__ = ["FeatureSet", "Kinematic"]
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from treasure.config.tokenizer import ModelConfig
-from treasure.tokenizer.plugins import Plugin
+from treasure.plugins import Plugin
 
 __all__ = ["DeepSets", "Model"]
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from treasure.config.tokenizer import QuantizerConfig
+from treasure.plugins import Plugin
 from treasure.tokenizer.nearest import nearest
-from treasure.tokenizer.plugins import Plugin
 
 __all__ = ["Quantized", "Quantizer", "VectorQuantizer"]
 
