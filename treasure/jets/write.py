@@ -22,8 +22,7 @@ from treasure.jets.table import (
     KINEMATICS_COLUMNS,
     TAGGING_COLUMNS,
 )
-from treasure.skim.parts import part_rows, read_parts
-from treasure.skim.run import CUTFLOW
+from treasure.skim.parts import CUTFLOW, part_rows, read_parts
 from treasure.store import atomic_file, canonical_json, read_json
 
 __all__ = ["pad_candidates", "write_jet_table"]

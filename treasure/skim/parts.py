@@ -13,8 +13,9 @@ from treasure.errors import DataError
 from treasure.skim.record import CANDIDATE_COLUMNS, JET_COLUMNS, offsets_of
 from treasure.store import atomic_file
 
-__all__ = ["EVENT_SCALARS", "SCHEMA", "part_rows", "read_parts", "write_part"]
+__all__ = ["CUTFLOW", "EVENT_SCALARS", "SCHEMA", "part_rows", "read_parts", "write_part"]
 
+CUTFLOW = "cutflow.json"  # beside the parts, written last
 EVENT_SCALARS = ("run", "luminosityBlock", "event")
 _INTEGER_CANDIDATES = ("charge", "pdgId")
 _FORMAT = {"treasure_format": "skim", "treasure_schema_version": "1"}

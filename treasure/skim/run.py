@@ -12,12 +12,12 @@ from treasure.config.dataset import Dataset
 from treasure.config.selection import Selection
 from treasure.errors import DataError, TreasureError
 from treasure.fileset.model import FilesetFile, is_url
+from treasure.skim.parts import CUTFLOW
 from treasure.skim.processor import BRANCHES, SkimProcessor, SkimSchema
 from treasure.store import write_json
 
-__all__ = ["CUTFLOW", "skim_files"]
+__all__ = ["skim_files"]
 
-CUTFLOW = "cutflow.json"
 _REMOTE_RETRIES = 2
 
 Progress = Callable[[int, int], None]
