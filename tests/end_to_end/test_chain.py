@@ -103,7 +103,7 @@ def test_outputs_can_be_removed_and_come_back_the_same(finished, tmp_path):
     store = tmp_path / "store"
     shutil.copytree(finished.store, store)
     terminal = Terminal(store)
-    removed = terminal.law("WriteH5", "--remove-output", "0,a,y")
+    removed = terminal.law("WriteH5", "--remove-output", "0,a,n")
     assert removed.code == 0
     assert not list(store.glob("test/WriteH5/qcd/*/*/*.h5"))
     again = terminal.law("WriteH5", "--workers", "2")
@@ -114,6 +114,10 @@ def test_outputs_can_be_removed_and_come_back_the_same(finished, tmp_path):
         return [json.loads(path.read_text())["files"] for path in found]
 
     assert sums(store) == sums(finished.store) != []
+    # law's third answer: run again at once
+    at_once = terminal.law("WriteH5", "--remove-output", "0,a,y")
+    assert at_once.stages == ["WriteH5", "WriteH5"]
+    assert sums(store) == sums(finished.store)
 
 
 @pytest.mark.parametrize(
