@@ -319,7 +319,13 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _summary_line(summary: Mapping[str, Any], seconds: float) -> str:
-    numbers = {k: v for k, v in summary.items() if isinstance(v, (int, float, str))}
+    numbers = {
+        name: value
+        for name, value in summary.items()
+        if isinstance(value, (int, float, str))
+        and not isinstance(value, bool)
+        and name != "dataset"
+    }
     shown = [
         f"{name.replace('_', ' ')} {value:,}" if isinstance(value, int) else
         f"{name.replace('_', ' ')} {value:.4g}" if isinstance(value, float) else

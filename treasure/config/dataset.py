@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from treasure.config.section import Section
+from treasure.config.section import Section, kind_among
 from treasure.config.simulation import SimulationSource
 
 __all__ = ["Dataset", "LocalSource", "Source"]
@@ -52,9 +52,9 @@ class Dataset(Section):
     files_per_branch: int = Field(
         1, ge=1, description="How many consecutive files one branch of SkimJets reads."
     )
-    layout: str = Field(
+    layout: Annotated[str, kind_among("auto", "A")] = Field(
         "auto",
-        pattern="^(auto|[A-Z])$",
         description="Layout of the input: A (PFNano: PFCands and FatJetPFCands link table), or"
-        " auto to recognise it from the branches.",
+        " auto to recognise it from the branches. Or module:Class, a treasure.skim.layouts.Layout"
+        " of your own.",
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import awkward as ak
 import fastjet
+import fastjet._swig
 import numpy as np
 import numpy.typing as npt
 
@@ -21,6 +22,9 @@ from treasure.simulation.candidates import (
 from treasure.simulation.tracks import ELECTRON, MUON
 
 __all__ = ["Jets", "cluster_jets", "jet_identification"]
+
+# FastJet (arXiv:1111.6097) greets every process with twelve lines on standard output.
+fastjet._swig.ClusterSequence.set_fastjet_banner_stream(None)
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

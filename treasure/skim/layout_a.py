@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from treasure.errors import DataError
 from treasure.skim.kinematics import four_momentum
-from treasure.skim.layouts import SENTINEL, Layout, register
+from treasure.skim.layouts import SENTINEL, Layout
 from treasure.skim.record import CANDIDATE_COLUMNS, Candidates, offsets_of
 
 __all__ = ["LayoutA"]
@@ -21,11 +21,9 @@ __all__ = ["LayoutA"]
 _TRACK = ("d0", "d0Err", "dz", "dzErr")
 
 
-@register
-class LayoutA(Layout):
+class LayoutA(Layout, kind="A"):
     """`PFCands` with the link table `FatJetPFCands`."""
 
-    name = "A"
     summary = "PFCands and the link table FatJetPFCands"
     required = (
         *(f"PFCands_{name}" for name in ("pt", "eta", "phi", "mass", *CANDIDATE_COLUMNS[4:])),

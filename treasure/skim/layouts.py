@@ -1,11 +1,13 @@
-"""Input layouts: one class each, one interface, registered by name.
+"""Input layouts: one class each, one interface, chosen by name or recognised.
 
-A layout reads a chunk of NanoEvents and gives the typed records of `treasure.skim.record`. A new
-one is a class in a module of its own: subclass `Layout`, give it `name`, `summary`, `required` and
-`candidates`, decorate it with `register`, and import the module in `treasure.skim.processor`.
+A layout reads a chunk of NanoEvents and gives the typed records of `treasure.skim.record`. A kind
+is one class: ``class Mine(Layout, kind="mine")`` with `summary`, `required` and `candidates`. One of
+your own is named in the configuration as ``module:Class`` (`datasets.<name>.layout`). Where only
+the names of branches differ, subclass the layout that fits and give `renamed`.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -13,7 +15,8 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from treasure.errors import ConfigError, DataError
+from treasure.errors import DataError
+from treasure.plugins import Plugin, lookup
 from treasure.skim.record import (
     JET_COLUMNS,
     Candidates,
@@ -23,10 +26,15 @@ from treasure.skim.record import (
     offsets_of,
 )
 
-__all__ = ["LAYOUTS", "SENTINEL", "Layout", "branches_of", "recognise", "register"]
+__all__ = ["SENTINEL", "Layout", "branches_of", "branches_to_read", "recognise"]
 
 SENTINEL = np.float32(-1)  # stands for a column that the input does not have
 
+# What every layout reads, by name or glob.
+_COMMON = (
+    "run", "luminosityBlock", "event", "genWeight", "HLT_*", "Flag_*",
+    "nFatJet", "FatJet_*", "nGenPart", "GenPart_*",
+)  # fmt: skip
 _EVENT_BRANCHES = ("run", "luminosityBlock", "event")
 _JET_BRANCHES = ("FatJet_pt", "FatJet_eta", "FatJet_phi", "FatJet_msoftdrop")
 _GENERATOR_BRANCHES = (
@@ -45,8 +53,11 @@ def branches_of(events: Any) -> set[str]:
     return names
 
 
-class Layout(ABC):
+class Layout(ABC, Plugin, family=True):
     """One chunk of events in one layout.
+
+    A layout speaks of branches by the names of CMS NanoAOD and PFNano, also where the input calls
+    them otherwise: `renamed` leads from the one to the other.
 
     Parameters
     ----------
@@ -56,30 +67,54 @@ class Layout(ABC):
         Its branches, from `branches_of`.
     where
         The file, for messages.
+
+    Attributes
+    ----------
+    summary
+        What the layout is, in a few words, for messages.
+    required
+        Branches that make the layout known, in addition to those of event and jet.
+    renamed
+        Name of a collection (``PFCands``) or of a branch (``FatJetPFCands_pFCandsIdx``) -> what the
+        input calls it.
     """
 
-    name: ClassVar[str]
     summary: ClassVar[str]
-    required: ClassVar[tuple[str, ...]]  # what makes the layout known, in addition to the common
+    required: ClassVar[tuple[str, ...]]
+    renamed: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, events: Any, branches: set[str], where: str) -> None:
         self.events = events
-        self.branches = branches
+        self._found = branches
         self.where = where
         self.absent_columns: dict[str, str] = {}  # column -> what stands there instead
         self.replaced_values: dict[str, int] = {}  # column -> values that were not finite
 
     @classmethod
+    def in_input(cls, branch: str) -> str:
+        """What the input calls a branch."""
+        collection, underscore, name = branch.partition("_")
+        whole = f"{cls.renamed.get(collection, collection)}{underscore}{name}"
+        return cls.renamed.get(branch, whole) if underscore else whole
+
+    @classmethod
     def missing(cls, branches: set[str]) -> list[str]:
-        """Branches that this layout needs and the input lacks."""
+        """Branches that this layout needs and the input lacks, as the input would call them."""
         needed = (*_EVENT_BRANCHES, *_JET_BRANCHES, *cls.required)
-        return [name for name in needed if name not in branches]
+        return [name for name in map(cls.in_input, needed) if name not in branches]
 
     @classmethod
     def branch_filter(cls) -> list[str]:
         """Names and globs of all branches that a layout may read."""
-        collections = {name.split("_")[0] for name in cls.required}
-        return [*(f"{name}_*" for name in collections), *(f"n{name}" for name in collections)]
+        names = [*cls.required, *_EVENT_BRANCHES, *_JET_BRANCHES, *_GENERATOR_BRANCHES]
+        renamed = {cls.in_input(name) for name in (*names, *cls.renamed, "genWeight")}
+        collections = {name.split("_")[0] for name in renamed}
+        globs = (glob for name in collections for glob in (f"{name}_*", f"n{name}"))
+        return sorted({*_COMMON, *renamed, *globs})
+
+    def has(self, branch: str) -> bool:
+        """Whether the input has a branch, whatever it calls it."""
+        return self.in_input(branch) in self._found
 
     @abstractmethod
     def candidates(self, jets: NDArray[np.int64]) -> Candidates:
@@ -88,9 +123,9 @@ class Layout(ABC):
     @cached_property
     def record(self) -> EventRecord:
         """The events."""
-        info = [np.asarray(self.events[name]).astype(np.int64) for name in _EVENT_BRANCHES]
-        if "genWeight" in self.branches:
-            weight = np.asarray(self.events["genWeight"]).astype(np.float64)
+        info = [np.asarray(self._column(name)).astype(np.int64) for name in _EVENT_BRANCHES]
+        if self.has("genWeight"):
+            weight = np.asarray(self._column("genWeight")).astype(np.float64)
         else:
             weight = np.ones(len(self.events))
         return EventRecord(np.stack(info, axis=1), weight)
@@ -107,7 +142,7 @@ class Layout(ABC):
         event = np.repeat(np.arange(len(counts)), counts)
         index = (np.arange(len(event)) - self.jet_offsets[:-1][event]).astype(np.int32)
         jet_id = None
-        if "FatJet_jetId" in self.branches:
+        if self.has("FatJet_jetId"):
             jet_id = self.flat("FatJet_jetId").astype(np.int32)
         columns = {name: self.flat(f"FatJet_{name}") for name in JET_COLUMNS[:4]}
         return Jets(event, index, columns, jet_id)
@@ -117,7 +152,7 @@ class Layout(ABC):
         columns: dict[str, NDArray[np.float32]] = {}
         for name in JET_COLUMNS:
             branch = f"FatJet_{name}"
-            if branch in self.branches:
+            if self.has(branch):
                 columns[name] = self.finite(branch, self.flat(branch)[jets].astype(np.float32))
             elif (computed := self.computed_column(name, jets)) is not None:
                 columns[name] = computed.astype(np.float32)
@@ -133,14 +168,11 @@ class Layout(ABC):
 
     def decision(self, branch: str) -> NDArray[np.bool_] | None:
         """A trigger path or filter, bool (n_events,), or None where the file has no such branch."""
-        if branch not in self.branches:
-            return None
-        collection, _, name = branch.partition("_")
-        return np.asarray(self.events[collection][name]).astype(bool)
+        return np.asarray(self._column(branch)).astype(bool) if self.has(branch) else None
 
     def generator(self) -> GeneratorParticles:
         """Generator particles; DataError where the file has none."""
-        missing = [name for name in _GENERATOR_BRANCHES if name not in self.branches]
+        missing = [name for name in _GENERATOR_BRANCHES if not self.has(name)]
         if missing:
             raise DataError(
                 f"{self.where}: no branch {missing[0]}, which generator matching needs; set"
@@ -159,8 +191,8 @@ class Layout(ABC):
         )
 
     def _column(self, branch: str) -> Any:
-        collection, _, name = branch.partition("_")
-        return self.events[collection][name]
+        collection, _, name = self.in_input(branch).partition("_")
+        return self.events[collection][name] if name else self.events[collection]
 
     def counts(self, branch: str) -> NDArray[np.int64]:
         """How many values of a branch each event has."""
@@ -178,13 +210,14 @@ class Layout(ABC):
         return values
 
 
-LAYOUTS: dict[str, type[Layout]] = {}
+def branches_to_read(wanted: str) -> list[str]:
+    """Names and globs of the branches that a layout, or with "auto" any known one, may read."""
+    layouts = Layout.kinds.values() if wanted == "auto" else [_chosen(wanted)]
+    return sorted({*_COMMON, *(name for layout in layouts for name in layout.branch_filter())})
 
 
-def register(layout: type[Layout]) -> type[Layout]:
-    """Class decorator: make a layout known by its name."""
-    LAYOUTS[layout.name] = layout
-    return layout
+def _chosen(wanted: str) -> type[Layout]:
+    return lookup(Layout, wanted)  # type: ignore[type-abstract]
 
 
 def recognise(branches: set[str], wanted: str, where: str) -> type[Layout]:
@@ -195,7 +228,7 @@ def recognise(branches: set[str], wanted: str, where: str) -> type[Layout]:
     branches
         What the input has.
     wanted
-        "auto", or the name of a layout.
+        "auto", the name of a layout, or ``module:Class``.
     where
         The file, for messages.
 
@@ -206,17 +239,18 @@ def recognise(branches: set[str], wanted: str, where: str) -> type[Layout]:
     DataError
         If the branches do not fit; names what was found and what is missing.
     """
-    if wanted != "auto" and wanted not in LAYOUTS:
-        raise ConfigError(f"layout: {wanted!r}; auto, {', '.join(sorted(LAYOUTS))} are allowed")
-    tried = sorted(LAYOUTS) if wanted == "auto" else [wanted]
-    for name in tried:
-        if not LAYOUTS[name].missing(branches):
-            return LAYOUTS[name]
-    best = min(tried, key=lambda name: len(LAYOUTS[name].missing(branches)))
-    missing = LAYOUTS[best].missing(branches)
+    tried = [Layout.kinds[kind] for kind in sorted(Layout.kinds)]
+    if wanted != "auto":
+        tried = [_chosen(wanted)]
+    for layout in tried:
+        if not layout.missing(branches):
+            return layout
+    best = min(tried, key=lambda layout: len(layout.missing(branches)))
+    missing = best.missing(branches)
     shown = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
     found = sorted({name.split("_")[0] for name in branches if "PFCand" in name})
     raise DataError(
-        f"{where}: candidate collections found: {', '.join(found) or 'none'}; layout {best}"
-        f" ({LAYOUTS[best].summary}) also needs {shown}. Known are: {', '.join(sorted(LAYOUTS))}"
+        f"{where}: candidate collections found: {', '.join(found) or 'none'}; layout"
+        f" {best.kind or wanted} ({best.summary}) also needs {shown}. Known are:"
+        f" {', '.join(sorted(Layout.kinds))}, and module:Class"
     )

@@ -8,24 +8,15 @@ import numpy as np
 from coffea.nanoevents import PFNanoAODSchema
 from coffea.processor import ProcessorABC
 
-import treasure.skim.layout_a  # noqa: F401  (registers the layout)
+import treasure.skim.layout_a  # noqa: F401  (it joins the family)
 from treasure.config.dataset import Dataset
 from treasure.config.selection import Selection
 from treasure.skim.kinematics import pt_order
-from treasure.skim.layouts import LAYOUTS, branches_of, recognise
+from treasure.skim.layouts import branches_of, recognise
 from treasure.skim.parts import EVENT_SCALARS, write_part
 from treasure.skim.selection import golden_mask, select
 
-__all__ = ["BRANCHES", "SkimProcessor", "SkimSchema"]
-
-# What the reader lists of a file: trees of the experiments have thousands of branches more.
-BRANCHES = sorted(
-    {
-        "run", "luminosityBlock", "event", "genWeight", "HLT_*", "Flag_*",
-        "nFatJet", "FatJet_*", "nGenPart", "GenPart_*",
-        *(name for layout in LAYOUTS.values() for name in layout.branch_filter()),
-    }
-)  # fmt: skip
+__all__ = ["SkimProcessor", "SkimSchema"]
 
 
 class SkimSchema(PFNanoAODSchema):
@@ -87,7 +78,7 @@ class SkimProcessor(ProcessorABC):
             "cutflow": cutflow.steps,
             "chunks": 1,
             "parts": parts,
-            "layouts": {layout.name},
+            "layouts": {layout.kind or self.dataset.layout},
             "missing_triggers": {path: {location} for path in missing_triggers},
             "absent_columns": {f"{k}={v}" for k, v in layout.absent_columns.items()},
             "replaced_values": layout.replaced_values,

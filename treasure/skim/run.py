@@ -12,8 +12,9 @@ from treasure.config.dataset import Dataset
 from treasure.config.selection import Selection
 from treasure.errors import DataError, TreasureError
 from treasure.fileset.model import FilesetFile, is_url
+from treasure.skim.layouts import branches_to_read
 from treasure.skim.parts import CUTFLOW
-from treasure.skim.processor import BRANCHES, SkimProcessor, SkimSchema
+from treasure.skim.processor import SkimProcessor, SkimSchema
 from treasure.store import write_json
 
 __all__ = ["skim_files"]
@@ -88,9 +89,9 @@ def skim_files(
         # Counters and collections of branches that are left aside.
         warnings.filterwarnings("ignore", module="coffea.nanoevents")
         try:
-            result = runner.run(
-                chunks, processor_instance=processor, iteritems_options={"filter_name": BRANCHES}
-            )
+            # Trees of the experiments have thousands of branches more than are read.
+            wanted = {"filter_name": branches_to_read(dataset.layout)}
+            result = runner.run(chunks, processor_instance=processor, iteritems_options=wanted)
         except Exception as error:
             raise _explained(error, files) from error
     lost = set(chunks) - set(result["processed"])

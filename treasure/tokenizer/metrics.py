@@ -6,6 +6,7 @@ from typing import Any
 
 import awkward as ak
 import fastjet
+import fastjet._swig
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +16,9 @@ from treasure.tokenizer.jetdata import Jets
 from treasure.tokenizer.particles import owners
 
 __all__ = ["Reconstruction", "measure", "reconstruct", "response", "tau32", "tau32_sample"]
+
+# FastJet (arXiv:1111.6097) greets every process with twelve lines on standard output.
+fastjet._swig.ClusterSequence.set_fastjet_banner_stream(None)
 
 RADIUS = 0.8
 _TAU_JETS = 2_000
