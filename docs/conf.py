@@ -21,6 +21,8 @@ autosummary_generate = True
 autodoc_typehints = "none"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_google_docstring = False
+# Two rooms may use one word of the field, such as Particles, for what each means by it.
+suppress_warnings = ["ref.python"]
 
 # law and luigi tasks need a configured command line, and heavy packages only slow the build down.
 autodoc_mock_imports = ["law", "luigi"]

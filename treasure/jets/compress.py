@@ -29,7 +29,7 @@ def compression_pool() -> ThreadPoolExecutor:
 def create_compressed(
     group: h5py.Group, key: str, rows: int, trailing: Sequence[int], chunk_rows: int
 ) -> h5py.Dataset:
-    """An empty float32 dataset (rows, *trailing), gzip, in chunks of whole rows."""
+    """An empty float32 dataset ``(rows, *trailing)``, gzip, in chunks of whole rows."""
     shape = (rows, *trailing)
     # An empty dataset could not have chunks if it had a fixed length.
     limits: dict[str, Any] = {} if rows else {"maxshape": (None, *trailing)}

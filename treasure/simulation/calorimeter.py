@@ -183,7 +183,7 @@ def forward_clusters(
     *,
     electromagnetic: bool,
 ) -> Clusters:
-    """Clusters of the forward calorimeter, 3 < |eta| < 5, of one kind of energy."""
+    """Clusters of the forward calorimeter, abs(eta) from 3 to 5, of one kind of energy."""
     which = 0 if electromagnetic else 1
     cell = detector.hf_cell
     cells, place = _cells(deposits, (cell, cell), FORWARD_EDGE)

@@ -57,7 +57,7 @@ def simulate_file(
     Returns
     -------
     dict
-        ``events``, ``jets`` (stored), ``selected_jets`` (pT > 300 GeV, |eta| < 2.5, jetId 6),
+        ``events``, ``jets`` (stored), ``selected_jets`` (pT > 300 GeV, abs(eta) < 2.5, jetId 6),
         ``candidates``, ``sum_of_weights``, ``cross_section_pb``, ``seconds``,
         ``events_per_second``.
 

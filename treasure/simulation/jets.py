@@ -62,7 +62,7 @@ class Jets:
     constituents
         n * var * int64: places of the constituents among the candidates.
     event_ht
-        float64, shape (n_events,): scalar sum of the pT of jets with pT > 30 GeV, |eta| < 2.5.
+        float64, shape (n_events,): scalar sum of the pT of jets with pT > 30 GeV, abs(eta) < 2.5.
     """
 
     event: IntArray
@@ -176,7 +176,7 @@ def jet_identification(
     Parameters
     ----------
     kind, energy
-        n * var: |pdgId| and energy [GeV] of the constituents of each jet.
+        n * var: abs(pdgId) and energy [GeV] of the constituents of each jet.
     jet_eta, jet_energy
         Shape (n,).
 

@@ -82,7 +82,7 @@ def tracking_efficiency(
     pt, eta
         Generated transverse momentum [GeV] and pseudorapidity.
     kind
-        |pdgId|; electrons and muons have their own numbers, all others are hadrons.
+        abs(pdgId); electrons and muons have their own numbers, all others are hadrons.
     radius
         Transverse production radius [cm].
     """
@@ -174,7 +174,7 @@ def reconstruct_tracks(
     event
         Number of the event of each particle.
     kind
-        |pdgId| of each particle.
+        abs(pdgId) of each particle.
     px, py, pz
         Generated momenta [GeV].
     vertex

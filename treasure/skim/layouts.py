@@ -1,9 +1,9 @@
 """Input layouts: one class each, one interface, chosen by name or recognised.
 
 A layout reads a chunk of NanoEvents and gives the typed records of `treasure.skim.record`. A kind
-is one class: ``class Mine(Layout, kind="mine")`` with `summary`, `required` and `candidates`. One of
-your own is named in the configuration as ``module:Class`` (`datasets.<name>.layout`). Where only
-the names of branches differ, subclass the layout that fits and give `renamed`.
+is one class: ``class Mine(Layout, kind="mine")`` with `summary`, `required` and `candidates`. One
+of your own is named in the configuration as ``module:Class`` (`datasets.<name>.layout`). Where
+only the names of branches differ, subclass the layout that fits and give `renamed`.
 """
 
 from abc import ABC, abstractmethod

@@ -1,9 +1,11 @@
 """The tokenizer: raw jets in, tokens out, and back; saved as a directory that needs nothing else.
 
-tokenizer.json         what it is: features and transforms, model, quantizer, vocabulary,
-                       calibration, training provenance, checksums of the files beside it
-tokenizer.safetensors  the parameters
-codebook.npz           the codebook alone, for readers without torch
+::
+
+    tokenizer.json         what it is: features and transforms, model, quantizer, vocabulary,
+                           calibration, training provenance, checksums of the files beside it
+    tokenizer.safetensors  the parameters
+    codebook.npz           the codebook alone, for readers without torch
 """
 
 from collections.abc import Iterator

@@ -19,7 +19,7 @@ def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
 
     On a CPU a k-d tree finds it in float64, exactly, more than ten times as fast as a matrix of
     distances (13,000 vectors, 8,192 codes, four dimensions, one core). Elsewhere differences are
-    taken before squaring: the shorter |x|^2 - 2xy + |y|^2 cancels, and rounds by device.
+    taken before squaring: the shorter x² - 2xy + y² cancels, and rounds by device.
 
     Parameters
     ----------
