@@ -26,6 +26,7 @@ from treasure.jets.splits import SPLITS
 from treasure.release.read import Release
 from treasure.store import write_json
 from treasure.tokenizer.artefact import Tokenizer
+from treasure.tokenizer.train import default_device
 
 __all__ = ["METRICS_FILE", "REPORT_FILE", "run_benchmark"]
 
@@ -50,7 +51,7 @@ def run_benchmark(
     directory: Path,
     provenance: Mapping[str, Any],
     progress: Callable[[int, int], None] | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     workers: int | None = None,
 ) -> dict[str, Any]:
     """Train taggers on three representations of the same jets and compare them.
@@ -75,8 +76,9 @@ def run_benchmark(
         What the report tells of the stages before; see `treasure.benchmark.provenance`.
     progress : callable, optional
         Called with (done, total), in percent.
-    device : str
-        Where the taggers are trained ("cpu", "cuda"); bits repeat on the CPU only.
+    device : str, optional
+        Where the taggers are trained ("cpu", "cuda", "mps"); the accelerator that is there when
+        None. Bits repeat on the CPU only.
     workers : int, optional
         Trainings at the same time; the number of usable CPUs when None.
 
@@ -110,7 +112,7 @@ def run_benchmark(
         seeds=config.seeds,
         seed=seed,
         directory=directory / TRAININGS,
-        device=device,
+        device=device or default_device(),
         workers=workers,
         progress=_part(progress, "train"),
     )
