@@ -17,6 +17,8 @@ class ShortErrors(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
+            return False
         if not isinstance(error, TreasureError):
             return True
         # luigi logs a failed task with (process, worker, task)
