@@ -259,7 +259,7 @@ class TreasureTask(law.Task):
     def stage(self) -> Iterator[Stage]:
         """Work on this stage's directory alone; the manifest follows when the block ends well."""
         directory = self.directory
-        directory.mkdir(parents=True, exist_ok=True)
+        store.make_directory(directory)
         with _alone_in(directory, self.label):
             store.discard_leftovers(directory)
             stage = Stage(directory, self.label)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -175,3 +176,110 @@ def test_store_and_configuration_import_nothing_heavy():
 print([m for m in {heavy} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_a_full_disk_is_said_in_one_line_and_the_old_content_stays(tmp_path):
+    final = tmp_path / "a.txt"
+    final.write_text("old")
+    said = pytest.raises(DataError, match=r"cannot write .*a\.txt: No space left on device; mend")
+    with said, store.atomic_file(final) as temporary:
+        temporary.symlink_to("/dev/full")
+        temporary.write_text("new")
+    assert final.read_text() == "old" and list(tmp_path.iterdir()) == [final]
+
+
+def test_a_full_disk_is_said_whatever_the_writer_makes_of_it(tmp_path):
+    import h5py
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # bytes
+    try:
+        said = pytest.raises(DataError, match=r"cannot write .*a\.h5: File too large")
+        with said, store.atomic_file(tmp_path / "a.h5") as path, h5py.File(path, "w") as file:
+            file["x"] = list(range(10_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_errors_of_the_system_stay_what_they_are(tmp_path):
+    with pytest.raises(FileNotFoundError), store.atomic_file(tmp_path / "a"):
+        (tmp_path / "input").read_bytes()
+
+
+def test_a_file_in_the_way_of_a_directory_is_said(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(DataError, match=r"cannot write .*: Not a directory"):
+        store.write_text(tmp_path / "file" / "sub" / "a.txt", "x")
+    with pytest.raises(DataError, match=r"cannot write .*: File exists"):
+        store.make_directory(tmp_path / "file")
+    store.make_directory(tmp_path)
+
+
+def _order_of_system_calls(monkeypatch, action):
+    """Name and target of the calls that make a file durable, in their order; they all happen."""
+    calls = []
+
+    def recorded(name, real, target):
+        def call(*arguments):
+            calls.append((name, target(*arguments)))
+            return real(*arguments)
+
+        monkeypatch.setattr(os, name, call)
+
+    def opened(handle):
+        return Path(os.readlink(f"/proc/self/fd/{handle}")).name
+
+    recorded("fsync", os.fsync, opened)
+    recorded("replace", os.replace, lambda source, target: Path(target).name)
+    action()
+    return calls
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc here")
+def test_bytes_are_on_disk_before_the_name_and_the_name_before_success(tmp_path, monkeypatch):
+    before = len(os.listdir("/proc/self/fd"))
+    directory = tmp_path / "d"
+    calls = _order_of_system_calls(monkeypatch, lambda: store.write_text(directory / "a", "x"))
+    (_, temporary), *rest = calls
+    assert calls[0][0] == "fsync" and temporary.startswith(".a.") and ".tmp" in temporary
+    assert rest == [("replace", "a"), ("fsync", "d")]
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_leftovers_are_found_below_and_by_their_whole_name(tmp_path):
+    directory = tmp_path / "sub"
+    directory.mkdir()
+    hexadecimal = "0123456789abcdef" * 2
+    (directory / f".a.{hexadecimal}.tmp").write_text("half")
+    (directory / f".b.{hexadecimal}.tmp.h5").write_text("half")
+    (directory / f".c.{hexadecimal}.tmp.d").mkdir()
+    for spared in (f"a.{hexadecimal}.tmp", f".a.{hexadecimal[1:]}.tmp", f".a.{hexadecimal}.tmpx"):
+        (directory / spared).write_text("mine")
+    found = store.discard_leftovers(str(tmp_path))
+    assert found == [f".a.{hexadecimal}.tmp", f".b.{hexadecimal}.tmp.h5"]
+    assert len(list(directory.iterdir())) == 4
+
+
+def test_what_is_no_json_is_said_with_the_remedy(tmp_path):
+    with pytest.raises(DataError, match=r"a\.json: no such file"):
+        store.read_json(tmp_path / "a.json")
+    for content in (b"{", b"\xff"):
+        (tmp_path / "a.json").write_bytes(content)
+        with pytest.raises(DataError, match=r"a\.json: not valid JSON .* remove it and run again"):
+            store.read_json(tmp_path / "a.json")
+
+
+def test_json_for_people_has_one_text(tmp_path):
+    store.write_json(tmp_path / "a.json", {"b": [1, {}], "a": "é"})
+    expected = '{\n  "a": "é",\n  "b": [\n    1,\n    {}\n  ]\n}\n'
+    assert (tmp_path / "a.json").read_bytes() == expected.encode()
+
+
+def test_directories_may_be_given_as_text(tmp_path):
+    _finished(tmp_path)
+    store.write_manifest(str(tmp_path), files=[str(tmp_path / "sub" / "a.txt")])
+    store.verify(str(tmp_path))
+    (tmp_path / "sub" / "a.txt").write_text("longer than before")
+    with pytest.raises(DataError, match=r"size is 18, but .* says 5"):
+        store.verify(str(tmp_path))

@@ -5,6 +5,7 @@ flushed to disk and renamed; the manifest of a directory is written last, and is
 directory complete. A process killed at any moment leaves nothing that counts as done.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -30,6 +31,7 @@ __all__ = [
     "checksums",
     "discard_leftovers",
     "fingerprint",
+    "make_directory",
     "read_json",
     "read_manifest",
     "verify",
@@ -46,6 +48,9 @@ MANIFEST = "manifest.json"
 _LEFTOVER = re.compile(r"^\..*\.[0-9a-f]{32}\.tmp(\..*)?$")
 
 _HASH_BLOCK = 1 << 20
+
+# What the system answers when the place fails, and not the data.
+_PLACE_FAILED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 # The packages whose version can change the bytes that a stage writes.
 _RECORDED_PACKAGES = (
@@ -90,10 +95,11 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     DataError
-        If the block ended without writing the temporary file.
+        If the block ended without writing the temporary file, or the file cannot be written there:
+        no room, a read-only place, no permission.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.tmp{path.suffix}")
     try:
         yield temporary
@@ -102,8 +108,49 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         _sync(temporary)
         os.replace(temporary, path)
         _sync(path.parent)
+    except Exception as error:
+        if reason := _why_not_written(path.parent, error):
+            raise _cannot_write(path, reason) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_directory(path: str | os.PathLike[str]) -> None:
+    """Make a directory and those above it; one that exists is left as it is.
+
+    Raises
+    ------
+    DataError
+        If it cannot be made there: a file in the way, no permission, a read-only place.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(path, error.strerror or str(error)) from error
+
+
+def _cannot_write(path: str | os.PathLike[str], reason: str) -> DataError:
+    return DataError(
+        f"cannot write {path}: {reason}; mend that, or choose another place, and run again (no"
+        " partial file is left)"
+    )
+
+
+def _why_not_written(directory: Path, error: BaseException) -> str:
+    """The system's words where an error comes from the place of a file, and not from the data."""
+    seen: BaseException | None = error
+    while seen is not None:
+        number = seen.errno if isinstance(seen, OSError) else None
+        # HDF5 has exceptions of other types, with the number in their text.
+        if number is None and (found := re.search(r"\berrno = (\d+)", str(seen))):
+            number = int(found[1])
+        if number in _PLACE_FAILED or (
+            number == errno.EACCES and not os.access(directory, os.W_OK | os.X_OK)
+        ):
+            return os.strerror(number)
+        seen = seen.__cause__ or seen.__context__
+    return ""
 
 
 def _sync(path: Path) -> None:
