@@ -24,8 +24,8 @@ class Plugin:
         super().__init_subclass__(**options)
         if family:
             cls.kinds = {}
+        cls.kind = kind  # not that of the class from which it was derived
         if kind:
-            cls.kind = kind
             cls.kinds[kind] = cls
 
 

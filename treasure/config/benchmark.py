@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -44,6 +44,9 @@ class TaggerConfig(Section):
         False,
         description="Whether training changes the embedding of the token ids. With some ten "
         "thousand jets for thousands of ids it then overfits.",
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="What a tagger of your own needs."
     )
 
     @field_validator("particle_layers", "jet_layers")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -116,4 +116,7 @@ class Destination(Section):
         description="place of the release at the destination; `{name}`, `{version}` and "
         "`{fingerprint}` (first 10 hexadecimal digits of the manifest's SHA-256) are filled in, "
         "`~` and environment variables expanded; relative to the store",
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="what a destination of your own needs; no secrets"
     )
