@@ -285,6 +285,8 @@ class TreasureTask(law.Task):
         """Describe this stage and all before it, in the order in which they ran, each once."""
         chain: dict[str, dict[str, Any]] = {}
         _collect(self, chain)
+        # What this stage left in an earlier run must not find its way into what it writes now.
+        chain[self.fingerprint]["outputs"] = []
         return list(chain.values())
 
 

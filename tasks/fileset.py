@@ -6,6 +6,9 @@ from typing import Any
 from tasks.base import DatasetTask, section
 from tasks.simulation import SimulatePFNano
 from tasks.workflow import BranchedTask
+from treasure import store
+from treasure.errors import DataError
+from treasure.fileset.locate import anchored
 
 __all__ = ["CreateFileset", "FilesetBranches"]
 
@@ -23,8 +26,11 @@ class CreateFileset(DatasetTask):
         return bool(self.entry.source.kind == "simulation")
 
     def settings(self) -> dict[str, Any]:
-        names = ("kind", "n_files") if self.is_simulated else ()
-        return {"source": section(self.entry.source, *names)}
+        if self.is_simulated:
+            return {"source": section(self.entry.source, "kind", "n_files")}
+        # The same relative path means other files in another folder.
+        files = [anchored(pattern) for pattern in self.entry.source.files]
+        return {"source": {**section(self.entry.source), "files": files}}
 
     def requirements(self) -> dict[str, Any]:
         return {"simulation": SimulatePFNano.req(self)} if self.is_simulated else {}
@@ -69,8 +75,29 @@ class FilesetBranches(BranchedTask):
         if target.exists():
             self.cache_branch_map = True
             fileset = Fileset.load(target.directory / FILESET)
-            return dict(enumerate(fileset.groups(self.entry.files_per_branch)))
+            branches = dict(enumerate(fileset.groups(self.entry.files_per_branch)))
+            self._refuse_other_files(branches)
+            return branches
         if self.entry.source.kind == "simulation":
             groups = ceil(self.entry.source.n_files / self.entry.files_per_branch)
             return dict.fromkeys(range(groups))
         return {0: None}
+
+    def identity(self) -> dict[str, Any]:
+        if self.is_workflow() or not self.branch_data:
+            return super().identity()
+        return {**super().identity(), "files": [file.uuid for file in self.branch_data]}
+
+    def _refuse_other_files(self, branches: dict[int, Any]) -> None:
+        """A fileset that was made again may list other files: then the results are of another."""
+        for number, files in branches.items():
+            directory = self.directory / f"{self.dataset}_{number:04d}"
+            if not (directory / store.MANIFEST).is_file():
+                continue
+            made_of = store.read_manifest(directory)["identity"].get("files")
+            if made_of is not None and made_of != [file.uuid for file in files]:
+                raise DataError(
+                    f"{directory}: made of other files than the fileset of {self.dataset!r} lists"
+                    f" now; give the new files a --version of their own, or remove"
+                    f" {self.directory.parent} and all that was made from it"
+                )

@@ -1,5 +1,6 @@
 """Identity, path, manifest and atomicity of a stage."""
 
+import argparse
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from tasks.tokenizer import TrainTokenizer
 from tasks.tokens import TokenizeShards
 from treasure import store
 from treasure.errors import ConfigError, DataError
+from treasure.fileset.model import Fileset, FilesetFile
 
 CHAIN = (
     SimulatePFNano, CreateFileset, SkimJets, WriteH5,
@@ -205,3 +207,91 @@ _value = st.one_of(
 def test_overrides_survive_being_handed_on(overrides):
     parameter = OverridesParameter()
     assert parameter.parse(parameter.serialize(tuple(overrides))) == tuple(overrides)
+
+
+def fresh(task, **parameters):
+    """A task as another process makes it: luigi hands out the same object twice in one."""
+    task.clear_instance_cache()
+    return task(**parameters)
+
+
+def _local_config(tmp_path, pattern):
+    path = tmp_path / "local.yaml"
+    path.write_text(
+        "defaults: aoj\ndatasets:\n  jetht_2016g: null\n  x:\n    label: 0\n    is_mc: true\n"
+        f"    source: {{kind: local, files: [{pattern!r}]}}\n"
+    )
+    return str(path)
+
+
+def test_a_relative_path_is_another_dataset_in_another_folder(tmp_path, monkeypatch):
+    config = _local_config(tmp_path, "data/*.root")
+    settings = {}
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        settings[name] = CreateFileset(config=config).settings()
+    assert settings["one"] != settings["two"]
+    assert settings["two"]["source"]["files"] == [str(tmp_path / "two" / "data" / "*.root")]
+
+
+def test_results_of_other_files_than_the_fileset_lists_now_are_refused(tmp_path):
+    config = _local_config(tmp_path, "/data/*.root")
+    fileset = CreateFileset(config=config)
+
+    def list_files(*names):
+        files = [
+            FilesetFile(uri=f"/{n}", tree="Events", entries=1, size=1, checksum=None, uuid=n)
+            for n in names
+        ]
+        with fileset.stage() as stage:
+            Fileset(dataset="x", files=files).save(stage.directory / "fileset.json")
+
+    list_files("b")
+    before = SkimJets(config=config, branch=0)
+    with before.stage():
+        pass
+    assert SkimJets(config=config).branch_map[0][0].uuid == "b"
+    list_files("b", "c")
+    assert len(fresh(SkimJets, config=config).branch_map) == 2
+    list_files("a", "b")
+    with pytest.raises(DataError, match=r"x_0000: made of other files .* --version"):
+        fresh(SkimJets, config=config).get_branch_map()
+
+
+def test_provenance_is_the_same_whether_the_stage_ran_before_or_not():
+    task = CreateFileset()
+    before = task.provenance()
+    with task.stage() as stage:
+        store.write_text(stage.directory / "a", "a")
+    assert task.provenance() == before
+
+
+def test_a_target_loses_its_manifest_first(tmp_path, monkeypatch):
+    task = CreateFileset()
+    with task.stage() as stage:
+        store.write_text(stage.directory / "a", "a")
+    seen = []
+    monkeypatch.setattr("shutil.rmtree", lambda path: seen.append(task.complete()))
+    assert task.output().remove()
+    assert seen == [False]
+
+
+def test_set_may_be_repeated_on_the_command_line():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--set", **OverridesParameter._parser_kwargs("set"))
+    values = parser.parse_args(["--set", "a=1", "--set", "b=[1,2]"]).set
+    assert OverridesParameter().parse(values) == ("a=1", "b=[1,2]")
+
+
+def test_one_summary_line_says_what_came_out_and_where(capsys):
+    task = CreateFileset()
+    with task.stage() as stage:
+        stage.progress(1, 2)
+        stage.summary = {"files": 1234, "share": 0.5, "events_per_second": 9.0, "seconds": 7}
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("CreateFileset qcd: files 1,234, share 0.5 in 0.")
+    assert line.endswith(f"→ {task.directory}")
+    manifest = task.output().manifest
+    assert manifest["summary"] == {"files": 1234, "share": 0.5}
+    assert set(manifest["timing"]) == {"events_per_second", "seconds"}

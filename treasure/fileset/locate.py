@@ -7,7 +7,7 @@ from pathlib import Path
 from treasure.errors import DataError
 from treasure.fileset.model import is_url
 
-__all__ = ["locate"]
+__all__ = ["anchored", "locate"]
 
 
 def locate(patterns: list[str], folder: str | os.PathLike[str] = ".") -> list[str]:
@@ -31,11 +31,18 @@ def locate(patterns: list[str], folder: str | os.PathLike[str] = ".") -> list[st
     return sorted(found)
 
 
-def _expand(pattern: str, folder: str, lists: tuple[str, ...]) -> list[str]:
+def anchored(pattern: str, folder: str | os.PathLike[str] = ".") -> str:
+    """The absolute path or URL that a pattern means here, with its wildcards."""
     text = os.path.expandvars(pattern.strip())
     if is_url(text):
-        return _expand_url(text)
-    path = os.path.normpath(Path(folder).absolute() / Path(text).expanduser())
+        return text
+    return os.path.normpath(Path(folder).absolute() / Path(text).expanduser())
+
+
+def _expand(pattern: str, folder: str, lists: tuple[str, ...]) -> list[str]:
+    path = anchored(pattern, folder)
+    if is_url(path):
+        return _expand_url(path)
     if path.endswith(".txt"):
         return _expand_list(path, lists)
     if Path(path).is_dir():
