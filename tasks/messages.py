@@ -1,6 +1,7 @@
 """How tasks speak on the terminal: short errors, progress lines, one summary line a stage."""
 
 import logging
+import re
 import sys
 import time
 
@@ -11,6 +12,9 @@ __all__ = ["Progress", "ShortErrors", "say"]
 _SECONDS_BETWEEN_LINES = 10.0
 _SHARE_TO_JUDGE_BY = 0.02
 
+# Of an error before the first stage runs, luigi logs the text of the traceback.
+_IN_TRACEBACK = re.compile(r"^Traceback .*^treasure\.errors\.\w+: (.*)\Z", re.DOTALL | re.MULTILINE)
+
 
 class ShortErrors(logging.Filter):
     """Says an error that the user can mend in its own words, once, without a traceback."""
@@ -18,6 +22,9 @@ class ShortErrors(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
+            return False
+        if error is None and (told := _IN_TRACEBACK.search(record.getMessage())):
+            print(f"error: {told[1].strip()}", file=sys.stderr, flush=True)
             return False
         if not isinstance(error, TreasureError):
             return True

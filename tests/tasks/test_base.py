@@ -1,9 +1,11 @@
 """Identity, path, manifest and atomicity of a stage."""
 
 import argparse
+import logging
 import subprocess
 import sys
 import time
+import traceback
 
 import pytest
 from hypothesis import given
@@ -295,3 +297,19 @@ def test_one_summary_line_says_what_came_out_and_where(capsys):
     manifest = task.output().manifest
     assert manifest["summary"] == {"files": 1234, "share": 0.5}
     assert set(manifest["timing"]) == {"events_per_second", "seconds"}
+
+
+@pytest.mark.parametrize("kind", ["formatted by luigi", "attached"])
+def test_an_error_that_the_user_can_mend_is_one_line(capsys, kind):
+    logger = logging.getLogger("luigi-interface")
+    try:
+        raise ConfigError("datasets.x: what is wrong\nand what to do")
+    except ConfigError:
+        if kind == "attached":
+            logger.error("[pid %s] Worker %s failed    %s", 1, "w", "SkimJets(x)", exc_info=True)
+        else:
+            logger.warning("Will not run %s:\n%s", "SkimJets(x)", traceback.format_exc())
+    where = " in SkimJets(x)" if kind == "attached" else ""
+    captured = capsys.readouterr()
+    assert captured.err == f"error{where}: datasets.x: what is wrong\nand what to do\n"
+    assert captured.out == ""
