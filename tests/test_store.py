@@ -1,5 +1,6 @@
 """What the store promises: files whole or absent, manifests last, fingerprints canonical."""
 
+import errno
 import hashlib
 import json
 import os
@@ -202,7 +203,18 @@ def test_a_full_disk_is_said_whatever_the_writer_makes_of_it(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_number_of_the_system_is_found_in_the_text_of_hdf5(tmp_path):
+    text = "flush failed (file write failed: file descriptor = 12, errno = 28, error message = …)"
+    said = pytest.raises(DataError, match=r"cannot write .*a\.h5: No space left on device")
+    with said, store.atomic_file(tmp_path / "a.h5"):
+        raise RuntimeError(text)
+    with pytest.raises(RuntimeError), store.atomic_file(tmp_path / "a.h5"):
+        raise RuntimeError(text.replace("28", "5"))
+
+
 def test_other_errors_of_the_system_stay_what_they_are(tmp_path):
+    with pytest.raises(PermissionError), store.atomic_file(tmp_path / "a"):
+        raise PermissionError(errno.EACCES, "Permission denied", "input")
     with pytest.raises(FileNotFoundError), store.atomic_file(tmp_path / "a"):
         (tmp_path / "input").read_bytes()
 

@@ -268,3 +268,37 @@ def test_the_model_is_light():
     )
     for heavy in ("'uproot'", "'awkward'", "'coffea'", "'h5py'", "'pyarrow'", "'numpy'"):
         assert heavy not in loaded.stdout
+
+
+def test_groups_of_less_than_one_file_are_refused(samples: Path, tmp_path: Path):
+    fileset = create_fileset("x", local(samples / "a.root"), base=tmp_path)
+    with pytest.raises(ValueError, match="files_per_branch is 0"):
+        fileset.groups(0)
+
+
+def test_filesets_do_not_change_and_name_what_is_wrong_in_them(samples: Path, tmp_path: Path):
+    fileset = create_fileset("x", local(samples / "a.root"), base=tmp_path)
+    with pytest.raises(ValidationError, match="frozen"):
+        fileset.files[0].uri = "other"
+    with pytest.raises(ValidationError, match="frozen"):
+        fileset.dataset = "other"
+    fileset.save(tmp_path / "f.json")
+    content = json.loads((tmp_path / "f.json").read_text())
+    for change, message in (
+        (
+            {"files": [{**content["files"][0], "entries": -1}]},
+            r"files\.0\.entries: .*CreateFileset",
+        ),
+        ({"more": 1}, "more: .*CreateFileset"),
+        ({"schema_version": 2}, "fileset of schema version 2, this is version 1; .*CreateFileset"),
+    ):
+        (tmp_path / "f.json").write_text(json.dumps({**content, **change}))
+        with pytest.raises(DataError, match=message):
+            Fileset.load(tmp_path / "f.json")
+
+
+def test_coffea_gets_the_configuration_of_the_source(samples: Path, tmp_path: Path):
+    fileset = create_fileset("x", local(samples / "a.root"), base=tmp_path)
+    found = fileset.to_coffea()["x"]
+    assert found["metadata"] == {"source": fileset.source}
+    assert found["files"][str(samples / "a.root")]["steps"] == [[0, 5]]

@@ -99,3 +99,19 @@ def test_the_jet_index_counts_within_an_event(jets_per_event: list[int]):
     found = jet_index(info.astype(np.int64))
     assert found.tolist() == expected
     assert found.dtype == np.int32
+
+
+def test_rounded_shares_leave_no_gap_and_a_split_without_a_share_stays_empty(monkeypatch):
+    from treasure.jets import splits
+
+    def draw(value: int, shares: Splits) -> int:
+        monkeypatch.setattr(splits, "event_hash", lambda info: np.array([value], np.uint64))
+        return int(assign_split(np.zeros((1, 3), np.int64), shares)[0])
+
+    last = 2**64 - 1
+    assert draw(last, Splits(train=0.7, val=0.3 - 1e-10, test=0)) == 1
+    assert draw(last, Splits(train=1 - 1e-10, val=0, test=0)) == 0
+    # an event at an edge belongs to what begins there
+    assert draw(1 << 63, Splits(train=0.5, val=0.25, test=0.25)) == 1
+    assert draw((1 << 63) - (1 << 11), Splits(train=0.5, val=0.25, test=0.25)) == 0
+    assert draw(0, Splits(train=0, val=0.5, test=0.5)) == 1

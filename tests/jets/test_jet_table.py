@@ -1,6 +1,7 @@
 import json
 import random
 import shutil
+import time
 
 import h5py
 import numpy as np
@@ -333,3 +334,45 @@ def test_the_reference_file_is_reproduced_bit_for_bit(shared, tmp_path, dataset)
     # Promised is 1 ulp in the momenta, and equality up to candidates of equal pt elsewhere.
     np.testing.assert_array_almost_equal_nulp(ours["candidates"], reference["candidates"], 1)
     assert (ours["candidates"][:, :, 4:] == reference["candidates"][:, :, 4:]).all()
+
+
+def test_attributes_say_what_the_numbers_mean(write, dataset):
+    path, _ = write(random_rows([3]))
+    with h5py.File(path) as file:
+        assert json.loads(file["split"].attrs["values"]) == {"0": "train", "1": "val", "2": "test"}
+        assert list(file["split"].attrs["columns"]) == ["split"]
+        assert list(file["event_info"].attrs["columns"]) == ["run", "luminosityBlock", "event"]
+        found = dict(file.attrs)
+    assert found["format"] == "treasure jet table" and found["schema_version"] == 1
+    assert found["matching"] == dataset.matching
+    assert json.loads(found["splits"]) == Splits().model_dump()
+    assert json.loads(found["layouts"]) == ["A"]
+
+
+def test_no_minus_zero_in_any_key_and_no_other_change(write):
+    rows = random_rows([2] * 50)
+    name = f"FatJet_{KINEMATICS_COLUMNS[1]}"
+    rows["scalars"][name][::2] = -0.0
+    table = whole(write(rows)[0])
+    assert not np.signbit(table["kinematics"][::2, 1]).any()
+    assert (table["kinematics"][1::2, 1] == rows["scalars"][name][1::2]).all()
+
+
+def test_bytes_do_not_depend_on_the_time(write):
+    first = checksums(write(random_rows([3]))[0])
+    time.sleep(1.1)  # HDF5 notes times in seconds
+    assert checksums(write(random_rows([3]), name="later.h5")[0]) == first
+
+
+def test_tables_are_closed_when_their_block_ends_and_when_they_are_refused(write):
+    path, _ = write(random_rows([3]))
+    with JetTable(path) as table:
+        assert len(table) == 1
+    with pytest.raises(ValueError, match="was closed"):
+        table.column("label")
+    with h5py.File(path, "r+") as file:  # HDF5 would refuse to write what is open for reading
+        del file["PFCands"]
+    with pytest.raises(DataError):
+        JetTable(path)
+    with h5py.File(path, "r+"):
+        pass

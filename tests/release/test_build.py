@@ -256,3 +256,12 @@ def test_enforced_readiness_stops_the_release(workshop: Workshop) -> None:
             readiness={"enforce": True, "min_codebook_use": 1.0, "min_rows_per_split": 0},
         )
     assert not (workshop.path / "release" / "manifest.json").exists()
+
+
+def test_an_entry_says_only_what_applies_to_its_file(made: Path) -> None:
+    files = json.loads((made / "manifest.json").read_text())["files"]
+    plain = {name for name, entry in files.items() if set(entry) == {"size", "sha256", "adler32"}}
+    assert "README.md" in plain
+    tables = {name for name in files if name.endswith(".parquet")}
+    assert tables == set(files) - plain
+    assert all(set(files[t]) > {"rows", "schema", "dataset", "split", "shard"} for t in tables)

@@ -1,5 +1,6 @@
 """Dividing token tables by split."""
 
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -101,3 +102,35 @@ def test_a_parquet_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"split": ["train"]}), path)
     with pytest.raises(DataError, match="no token table"):
         divide(path, lambda split: tmp_path / split)
+
+
+def test_a_part_is_whole_before_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard = write_shard(tmp_path / "a_tokenized.parquet", token_columns(100, seed=1), row_group=30)
+    replace, whole = os.replace, []
+
+    def looked_at(source: Path, target: Path) -> None:
+        whole.append(pq.ParquetFile(source).metadata.num_rows)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", looked_at)
+    rows, _ = divide(shard, lambda split: tmp_path / split, row_group=7)
+    assert sorted(whole) == sorted(rows.values())
+
+
+def test_parts_have_page_checksums_and_full_row_groups(tmp_path: Path) -> None:
+    shard = write_shard(tmp_path / "a_tokenized.parquet", token_columns(300, seed=1), row_group=50)
+    divide(shard, lambda split: tmp_path / split, row_group=10)
+    for split in SPLITS:
+        path = tmp_path / split
+        found = pq.ParquetFile(path).metadata
+        sizes = [found.row_group(i).num_rows for i in range(found.num_row_groups)]
+        assert set(sizes[:-1]) == {10} and 0 < sizes[-1] <= 10
+        column = found.row_group(0).column(11)
+        assert column.has_dictionary_page and column.compression == "ZSTD"
+        data = bytearray(path.read_bytes())
+        data[column.data_page_offset + column.total_compressed_size // 2] ^= 4
+        path.write_bytes(data)
+        with pytest.raises(DataError, match="damaged"):
+            read_tokens(path)

@@ -206,3 +206,90 @@ def test_some_columns_can_be_read_alone(tmp_path: Path):
     found = read_tokens(path, ["label", "jet_pt"])
     assert found.column_names == ["label", "jet_pt"]
     assert len(found) == 2
+
+
+def altered(path: Path, change) -> Path:
+    """The same rows under other metadata: `change` gets and returns the stored description."""
+    table = pq.read_table(path)
+    stored = dict(table.schema.metadata)
+    counts = pq.ParquetFile(path).metadata.metadata[b"treasure_counts"]
+    stored[b"treasure_tokens"] = change(stored[b"treasure_tokens"])
+    other = path.with_name("altered.parquet")
+    with pq.ParquetWriter(other, table.schema.with_metadata(stored)) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({"treasure_counts": counts.decode()})
+    return other
+
+
+def test_metadata_that_do_not_fit_their_checksum_are_refused(tmp_path: Path):
+    write_tokens(tmp_path / "a.parquet", rows([[1]]), metadata())
+    assert len(TokenTable(altered(tmp_path / "a.parquet", lambda text: text))) == 1
+    other = altered(tmp_path / "a.parquet", lambda text: text.replace(b'"qcd"', b'"top"'))
+    with pytest.raises(DataError, match=r"damaged .*its checksum does not fit"):
+        TokenTable(other)
+    for text in (b"{", b"[]", b'{"format_version": 1}'):
+        with pytest.raises(DataError, match="its metadata 'treasure_tokens' is damaged"):
+            TokenTable(altered(tmp_path / "a.parquet", lambda _, text=text: text))
+
+
+def test_other_columns_and_a_number_of_rows_other_than_written_are_refused(tmp_path: Path):
+    path = tmp_path / "a.parquet"
+    write_tokens(path, rows([[1], [2]]), metadata())
+    table = pq.read_table(path)
+    counts = pq.ParquetFile(path).metadata.metadata[b"treasure_counts"].decode()
+    for changed, message in (
+        (table.drop_columns(["label"]), r"columns differ .*label"),
+        (table.slice(1), r"1 rows, but 2 were written"),
+    ):
+        with pq.ParquetWriter(path, changed.schema) as writer:
+            writer.write_table(changed)
+            writer.add_key_value_metadata({"treasure_counts": counts})
+        with pytest.raises(DataError, match=message):
+            TokenTable(path)
+
+
+def test_ids_are_checked_again_on_reading(tmp_path: Path):
+    path = tmp_path / "a.parquet"
+    write_tokens(path, rows([[1], [15]]), metadata(16))
+    table = pq.read_table(path)
+    counts = pq.ParquetFile(path).metadata.metadata[b"treasure_counts"].decode()
+    wrong = table.set_column(
+        11, table.schema.field(11), pa.array([[1], [16]], pa.list_(pa.int32()))
+    )
+    with pq.ParquetWriter(path, table.schema) as writer:
+        writer.write_table(wrong.cast(table.schema))
+        writer.add_key_value_metadata({"treasure_counts": counts})
+    with pytest.raises(DataError, match=r"rows 0 to 1: ids from 1 to 16, but .* 0 to 15"):
+        read_tokens(path)
+
+
+def test_rows_are_written_as_they_come_and_counted(tmp_path: Path):
+    path = tmp_path / "a.parquet"
+    with TokenWriter(path, metadata(), row_group=10) as writer:
+        for _ in range(5):
+            writer.write(rows([[1, 2]] * 10), clipped_particles=3)
+            assert not path.exists() and not writer._waiting  # no more in memory than a row group
+    with TokenTable(path) as table:
+        assert table.counts == {"rows": 50, "particles": 100, "clipped_particles": 15}
+
+
+def test_a_writer_that_fails_at_the_end_leaves_no_file_and_says_why(tmp_path: Path):
+    writer = TokenWriter(tmp_path / "a.parquet", metadata(), row_group=10)
+    with pytest.raises(RuntimeError, match="the end"), writer:
+        writer.write(rows([[1]]))
+
+        def fail() -> None:
+            raise RuntimeError("the end")
+
+        close, writer._writer.close = writer._writer.close, fail
+    close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_are_closed_when_their_block_ends(tmp_path: Path):
+    path = tmp_path / "a.parquet"
+    write_tokens(path, rows([[1]]), metadata())
+    with TokenTable(path) as table:
+        pass
+    with pytest.raises(DataError, match="closed file"):
+        next(table.chunks())

@@ -222,6 +222,8 @@ class JetTable:
         """One whole narrow key: event_info, jet_kinematics, jet_tagging, label or split."""
         if key == "PFCands":
             raise ValueError("PFCands is read with chunks(): it may not fit the memory")
+        if not self._file:  # a closed file would seem to have no key at all
+            raise ValueError(f"{self.path}: the table was closed")
         if key in _OPTIONAL_KEYS and key not in self._file:
             return np.full(len(self), UNKNOWN, _OPTIONAL_KEYS[key][0])
         return self._read(key, slice(None))
