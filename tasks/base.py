@@ -14,11 +14,8 @@ The directory of a stage is ``$TREASURE_STORE/<config>/<Task>/<dataset>/<version
 ``manifest.json``, written last when the block ends well, is what makes it complete.
 """
 
-import argparse
-import fcntl
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,13 +26,15 @@ from typing import Any, ClassVar
 import law
 import luigi
 
-from tasks.messages import Progress, say
+from tasks.messages import say, summary_line
+from tasks.parameters import OverridesParameter
+from tasks.stage import Stage, StageTarget, alone_in
 from treasure import store
 from treasure.config.loading import LoadedConfig, load_config, nearest
 from treasure.errors import ConfigError, DataError
 from treasure.release.layout import check_name
 
-__all__ = ["DatasetTask", "Stage", "StageTarget", "TreasureTask", "store_directory"]
+__all__ = ["DatasetTask", "TreasureTask", "section", "store_directory"]
 
 _FINGERPRINT_IN_PATH = 10
 
@@ -46,103 +45,6 @@ _TIMINGS = ("seconds", "events_per_second")
 def store_directory() -> Path:
     """Where all results are: ``$TREASURE_STORE``, or ``./data``."""
     return Path(os.environ.get("TREASURE_STORE") or "data").expanduser().resolve()
-
-
-class StageTarget(law.LocalDirectoryTarget):
-    """The directory of a stage: it exists when its manifest does, and is removed manifest first."""
-
-    def exists(self, **kwargs: Any) -> bool:
-        return os.path.isfile(os.path.join(self.path, store.MANIFEST))
-
-    def complete(self, **kwargs: Any) -> bool:
-        return self.exists()
-
-    def remove(self, silent: bool = True, **kwargs: Any) -> bool:
-        directory = Path(self.path)
-        if not directory.is_dir():
-            return False
-        (directory / store.MANIFEST).unlink(missing_ok=True)
-        shutil.rmtree(directory)
-        return True
-
-    @property
-    def directory(self) -> Path:
-        return Path(self.path)
-
-    @property
-    def manifest(self) -> dict[str, Any]:
-        return store.read_manifest(self.path)
-
-    def verified(self) -> Path:
-        """The directory, after every file in it was hashed and compared with the manifest."""
-        try:
-            store.verify(self.path)
-        except DataError as error:
-            raise DataError(f"{error}. Remove {self.path} and run again") from None
-        return self.directory
-
-
-class Stage:
-    """What a stage works with while it runs.
-
-    Attributes
-    ----------
-    directory
-        Where its files go.
-    summary
-        Counts for the manifest and the summary line; set by the stage.
-    progress
-        Callback ``progress(done, total)``.
-    """
-
-    def __init__(self, directory: Path, label: str) -> None:
-        self.directory = directory
-        self.summary: dict[str, Any] = {}
-        self.progress = Progress(label)
-
-
-class _Append(argparse.Action):
-    """Collects a repeated flag: ``--set a=1 --set b=2``."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        earlier = getattr(namespace, self.dest, None)
-        setattr(namespace, self.dest, values if earlier is None else f"{earlier},{values}")
-
-
-class OverridesParameter(luigi.Parameter):
-    """``key=value`` pairs, separated by commas (not those in brackets or quotes), repeatable."""
-
-    @classmethod
-    def _parser_kwargs(cls, param_name: str, task_name: str | None = None) -> dict[str, Any]:
-        # luigi's only way to say how a flag is parsed; "store" would keep the last --set silently.
-        return {**super()._parser_kwargs(param_name, task_name), "action": _Append}
-
-    def parse(self, value: Any) -> tuple[str, ...]:
-        if isinstance(value, tuple):
-            return value
-        parts, depth, quote, start = [], 0, "", 0
-        for position, character in enumerate(value):
-            if quote:
-                quote = "" if character == quote else quote
-            elif character in "'\"":
-                quote = character
-            elif character in "[{(":
-                depth += 1
-            elif character in "]})":
-                depth -= 1
-            elif character == "," and depth == 0:
-                parts.append(value[start:position])
-                start = position + 1
-        return tuple(part.strip() for part in [*parts, value[start:]] if part.strip())
-
-    def serialize(self, value: Any) -> str:
-        return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 class TreasureTask(law.Task):
@@ -260,7 +162,7 @@ class TreasureTask(law.Task):
         """Work on this stage's directory alone; the manifest follows when the block ends well."""
         directory = self.directory
         store.make_directory(directory)
-        with _alone_in(directory, self.label):
+        with alone_in(directory, self.label):
             store.discard_leftovers(directory)
             stage = Stage(directory, self.label)
             start = time.monotonic()
@@ -279,7 +181,7 @@ class TreasureTask(law.Task):
                 summary=stage.summary,
                 timing=timing,
             )
-        say(f"{self.label}: {_summary_line(stage.summary, timing['seconds'])} → {directory}")
+        say(f"{self.label}: {summary_line(stage.summary, timing['seconds'])} → {directory}")
 
     def provenance(self) -> list[dict[str, Any]]:
         """Describe this stage and all before it, in the order in which they ran, each once."""
@@ -318,40 +220,6 @@ def _without_time(manifest: dict[str, Any]) -> dict[str, Any]:
 
 def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _summary_line(summary: Mapping[str, Any], seconds: float) -> str:
-    numbers = {
-        name: value
-        for name, value in summary.items()
-        if isinstance(value, (int, float, str))
-        and not isinstance(value, bool)
-        and name != "dataset"
-    }
-    shown = [
-        f"{name.replace('_', ' ')} {value:,}" if isinstance(value, int) else
-        f"{name.replace('_', ' ')} {value:.4g}" if isinstance(value, float) else
-        f"{name.replace('_', ' ')} {value}"
-        for name, value in numbers.items()
-    ]  # fmt: skip
-    unit = next((name for name in ("events", "jets") if isinstance(summary.get(name), int)), "")
-    rate = f" ({summary[unit] / seconds:,.0f} {unit}/s)" if unit and seconds >= 1 else ""
-    return f"{', '.join(shown) or 'done'} in {seconds:.1f} s{rate}"
-
-
-@contextmanager
-def _alone_in(directory: Path, label: str) -> Iterator[None]:
-    """Hold the directory's lock, which the system takes back when the process dies."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"{label}: another process is writing {directory}; waiting for it")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 class DatasetTask(TreasureTask):

@@ -4,10 +4,12 @@ import logging
 import re
 import sys
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from treasure.errors import TreasureError
 
-__all__ = ["Progress", "ShortErrors", "say"]
+__all__ = ["Progress", "ShortErrors", "say", "summary_line"]
 
 _SECONDS_BETWEEN_LINES = 10.0
 _SHARE_TO_JUDGE_BY = 0.02
@@ -39,6 +41,26 @@ def say(text: str) -> None:
     """One line on the terminal, at once, from any worker."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def summary_line(summary: Mapping[str, Any], seconds: float) -> str:
+    """What came in, what went out, how fast."""
+    numbers = {
+        name: value
+        for name, value in summary.items()
+        if isinstance(value, (int, float, str))
+        and not isinstance(value, bool)
+        and name != "dataset"
+    }
+    shown = [
+        f"{name.replace('_', ' ')} {value:,}" if isinstance(value, int) else
+        f"{name.replace('_', ' ')} {value:.4g}" if isinstance(value, float) else
+        f"{name.replace('_', ' ')} {value}"
+        for name, value in numbers.items()
+    ]  # fmt: skip
+    unit = next((name for name in ("events", "jets") if isinstance(summary.get(name), int)), "")
+    rate = f" ({summary[unit] / seconds:,.0f} {unit}/s)" if unit and seconds >= 1 else ""
+    return f"{', '.join(shown) or 'done'} in {seconds:.1f} s{rate}"
 
 
 class Progress:

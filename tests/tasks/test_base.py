@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.base import OverridesParameter, StageTarget
 from tasks.benchmark import BenchmarkTopTagging
 from tasks.fileset import CreateFileset
 from tasks.jets import WriteH5
+from tasks.parameters import OverridesParameter
 from tasks.release import PublishFDP
 from tasks.simulation import SimulatePFNano
 from tasks.skim import SkimJets
+from tasks.stage import StageTarget
 from tasks.tokenizer import TrainTokenizer
 from tasks.tokens import TokenizeShards
 from treasure import store

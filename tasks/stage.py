@@ -1,0 +1,85 @@
+"""The directory of a stage: complete with its manifest, worked in by one process at a time."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import law
+
+from tasks.messages import Progress, say
+from treasure import store
+from treasure.errors import DataError
+
+__all__ = ["Stage", "StageTarget", "alone_in"]
+
+
+class StageTarget(law.LocalDirectoryTarget):
+    """The directory of a stage: it exists when its manifest does, and is removed manifest first."""
+
+    def exists(self, **kwargs: Any) -> bool:
+        return os.path.isfile(os.path.join(self.path, store.MANIFEST))
+
+    def complete(self, **kwargs: Any) -> bool:
+        return self.exists()
+
+    def remove(self, silent: bool = True, **kwargs: Any) -> bool:
+        directory = Path(self.path)
+        if not directory.is_dir():
+            return False
+        (directory / store.MANIFEST).unlink(missing_ok=True)
+        shutil.rmtree(directory)
+        return True
+
+    @property
+    def directory(self) -> Path:
+        return Path(self.path)
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        return store.read_manifest(self.path)
+
+    def verified(self) -> Path:
+        """The directory, after every file in it was hashed and compared with the manifest."""
+        try:
+            store.verify(self.path)
+        except DataError as error:
+            raise DataError(f"{error}. Remove {self.path} and run again") from None
+        return self.directory
+
+
+class Stage:
+    """What a stage works with while it runs.
+
+    Attributes
+    ----------
+    directory
+        Where its files go.
+    summary
+        Counts for the manifest and the summary line; set by the stage.
+    progress
+        Callback ``progress(done, total)``.
+    """
+
+    def __init__(self, directory: Path, label: str) -> None:
+        self.directory = directory
+        self.summary: dict[str, Any] = {}
+        self.progress = Progress(label)
+
+
+@contextmanager
+def alone_in(directory: Path, label: str) -> Iterator[None]:
+    """Hold the directory's lock, which the system takes back when the process dies."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"{label}: another process is writing {directory}; waiting for it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
