@@ -167,15 +167,18 @@ def test_ids_of_several_codebooks_are_summed():
     torch.testing.assert_close(network(tokens, owner, 1), expected)
 
 
-def test_a_tagger_of_ones_own_is_found_by_name():
-    class Constant(Tagger, kind="constant_for_test"):
-        def forward(self, features, owner, jets):
-            return features.new_zeros(jets)
+class Constant(Tagger):
+    def forward(self, features, owner, jets):
+        return features.new_zeros(jets)
 
-    network = build_tagger(3, TaggerConfig(kind="constant_for_test"), seed=1)
+
+def test_a_tagger_of_ones_own_is_found_by_module_and_class():
+    network = build_tagger(3, TaggerConfig(kind=f"{__name__}:Constant"), seed=1)
     assert isinstance(network, Constant)
-    with pytest.raises(ConfigError, match="deepsets"):
-        build_tagger(3, TaggerConfig(kind="nonsense"), seed=1)
+    with pytest.raises(ConfigError, match="'nowhere:Nothing' cannot be imported"):
+        build_tagger(3, TaggerConfig(kind="nowhere:Nothing"), seed=1)
+    with pytest.raises(ConfigError, match="is not a subclass"):
+        build_tagger(3, TaggerConfig(kind="pathlib:Path"), seed=1)
 
 
 def test_a_split_without_a_class_is_refused(tmp_path):
