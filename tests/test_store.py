@@ -226,6 +226,8 @@ def test_a_file_in_the_way_of_a_directory_is_said(tmp_path):
     with pytest.raises(DataError, match=r"cannot write .*: File exists"):
         store.make_directory(tmp_path / "file")
     store.make_directory(tmp_path)
+    store.make_directory(tmp_path / "a" / "b" / "c")
+    assert (tmp_path / "a" / "b" / "c").is_dir()
 
 
 def _order_of_system_calls(monkeypatch, action):
@@ -290,7 +292,8 @@ def test_json_for_people_has_one_text(tmp_path):
 
 def test_directories_may_be_given_as_text(tmp_path):
     _finished(tmp_path)
-    store.write_manifest(str(tmp_path), files=[str(tmp_path / "sub" / "a.txt")])
+    path = store.write_manifest(str(tmp_path), files=[str(tmp_path / "sub" / "a.txt")])
+    assert path == tmp_path / "manifest.json"
     store.verify(str(tmp_path))
     (tmp_path / "sub" / "a.txt").write_text("longer than before")
     with pytest.raises(DataError, match=r"size is 18, but .* says 5"):

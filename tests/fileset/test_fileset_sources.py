@@ -278,6 +278,8 @@ def test_groups_of_less_than_one_file_are_refused(samples: Path, tmp_path: Path)
 
 def test_filesets_do_not_change_and_name_what_is_wrong_in_them(samples: Path, tmp_path: Path):
     fileset = create_fileset("x", local(samples / "a.root"), base=tmp_path)
+    url = fileset.files[0].model_copy(update={"uri": "root://server//store/a.root"})
+    assert url.location == url.uri
     with pytest.raises(ValidationError, match="frozen"):
         fileset.files[0].uri = "other"
     with pytest.raises(ValidationError, match="frozen"):

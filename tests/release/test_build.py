@@ -1,5 +1,6 @@
 """Building a release."""
 
+import json
 import subprocess
 from pathlib import Path
 

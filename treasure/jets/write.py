@@ -63,7 +63,6 @@ def pad_candidates(
     if (counts > width).any():
         row_start = np.repeat(np.cumsum(counts) - counts, counts)
         flat = flat[np.arange(len(flat)) - row_start < width]
-        counts = np.minimum(counts, width)
     padded = np.zeros((len(counts), width, len(columns)), np.float32)
     padded[np.arange(width) < counts[:, None]] = flat
     return padded
