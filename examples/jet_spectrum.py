@@ -15,8 +15,7 @@ from typing import Any
 import luigi
 
 from tasks.base import DatasetTask
-from tasks.jets import WriteH5
-from tasks.tokenizer import jet_files
+from tasks.jets import WriteH5, jet_files
 from treasure import store
 
 __all__ = ["JetSpectrum"]

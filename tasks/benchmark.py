@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks.base import TreasureTask, section
-from tasks.jets import WriteH5
+from tasks.jets import WriteH5, jet_files
 from tasks.messages import say
 from tasks.release import PublishFDP
-from tasks.tokenizer import jet_files
 from treasure import store
 
 __all__ = ["BenchmarkTopTagging"]

@@ -6,7 +6,7 @@ from tasks.base import section
 from tasks.fileset import FilesetBranches
 from tasks.skim import SkimJets
 
-__all__ = ["WriteH5"]
+__all__ = ["WriteH5", "jet_files"]
 
 
 class WriteH5(FilesetBranches):
@@ -33,3 +33,9 @@ class WriteH5(FilesetBranches):
                 attributes={"fingerprint": self.fingerprint},
                 progress=stage.progress,
             )
+
+
+def jet_files(output: Any) -> list[Any]:
+    """The verified jet tables of a dataset, in the order of the branches."""
+    targets = output["collection"].targets.values()
+    return [path for target in targets for path in sorted(target.verified().glob("*.h5"))]

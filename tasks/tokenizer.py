@@ -3,7 +3,7 @@
 from typing import Any
 
 from tasks.base import TreasureTask, section
-from tasks.jets import WriteH5
+from tasks.jets import WriteH5, jet_files
 
 __all__ = ["TrainTokenizer"]
 
@@ -40,9 +40,3 @@ class TrainTokenizer(TreasureTask):
                 directory=stage.directory,
                 progress=stage.progress,
             )
-
-
-def jet_files(output: Any) -> list[Any]:
-    """The verified jet tables of a dataset, in the order of the branches."""
-    targets = output["collection"].targets.values()
-    return [path for target in targets for path in sorted(target.verified().glob("*.h5"))]

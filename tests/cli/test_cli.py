@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from treasure.cli.new_task import create_task
+from treasure.cli.scaffold import create_task
 from treasure.errors import ConfigError
 
 HOME = Path(__file__).resolve().parents[2]

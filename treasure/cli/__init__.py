@@ -30,7 +30,7 @@ def inspect(
     ROOT files, jet tables (HDF5), skims and token tables (parquet), tokenizers, filesets, stage
     folders and releases.
     """
-    from treasure.cli.inspect import inspect_path
+    from treasure.cli.inspection import inspect_path
 
     inspect_path(path, rows)
 
@@ -64,7 +64,7 @@ def new_task(
     ] = None,
 ) -> None:
     """Start a task of your own: a module that runs, with its test, listed in law.cfg."""
-    from treasure.cli.new_task import create_task
+    from treasure.cli.scaffold import create_task
 
     create_task(name, folder)
 

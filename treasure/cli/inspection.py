@@ -15,8 +15,9 @@ __all__ = ["inspect_path"]
 
 _SHOWN_COLUMNS = 10
 _SHOWN_ITEMS = 8
+_DEEPEST = 4  # spaces of indentation
 
-_console = Console(highlight=False)
+_console = Console(highlight=False, soft_wrap=True)
 
 
 def inspect_path(path: Path, rows: int) -> None:
@@ -43,8 +44,17 @@ def inspect_path(path: Path, rows: int) -> None:
 
 def _headline(path: Path, kind: str, facts: Mapping[str, Any]) -> None:
     _console.print(Text.assemble((str(path), "bold"), f"\n{kind}"))
+    _facts(facts, "  ")
+
+
+def _facts(facts: Mapping[str, Any], indent: str) -> None:
+    """One line a fact; a table of facts goes below its name, two levels deep."""
     for name, value in facts.items():
-        _console.print(Text.assemble(f"  {name}: ", (_brief(value), "bold")), soft_wrap=True)
+        if isinstance(value, Mapping) and value and len(indent) <= _DEEPEST:
+            _console.print(f"{indent}{name}:")
+            _facts(value, indent + "  ")
+        else:
+            _console.print(Text.assemble(f"{indent}{name}: ", (_brief(value), "bold")))
 
 
 def _brief(value: Any) -> str:
@@ -59,7 +69,9 @@ def _brief(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(_brief(v) if not isinstance(v, str) else v for v in value)
     if isinstance(value, Mapping):
-        return ", ".join(f"{k}={_brief(v)}" for k, v in list(value.items())[:_SHOWN_ITEMS])
+        simple = all(isinstance(v, (str, int, float)) or v is None for v in value.values())
+        parts = [f"{k}={_brief(v)}" if simple else str(k) for k, v in value.items()]
+        return f"{{{', '.join(parts[:_SHOWN_ITEMS])}}}"
     return str(value)
 
 
@@ -231,6 +243,9 @@ def _inspect_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     if isinstance(files, dict):
         files = [{"path": name, **facts} for name, facts in files.items()]
     columns = [c for c in ("path", "size", "rows", "sha256") if any(c in f for f in files)]
+    for file in files:
+        file["sha256"] = f"{str(file.get('sha256', ''))[:12]}…"
+    files = sorted(files, key=lambda file: not file.get("rows"))  # tables first
     table = [[file.get(column, "") for column in columns] for file in files]
     _rows(f"files ({len(files)})", columns, table[:_SHOWN_ITEMS])
 

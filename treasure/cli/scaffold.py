@@ -14,8 +14,7 @@ __all__ = ["create_task"]
 _TASK = '''"""{name}: how many jets a dataset has in each range of transverse momentum."""
 
 from tasks.base import DatasetTask
-from tasks.jets import WriteH5
-from tasks.tokenizer import jet_files
+from tasks.jets import WriteH5, jet_files
 from treasure import store
 
 
