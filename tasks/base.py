@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 import law
 import luigi
 
-from tasks.messages import say, summary_line
+from tasks.messages import say, shown_path, summary_line
 from tasks.parameters import OverridesParameter
 from tasks.stage import Stage, StageTarget, alone_in
 from treasure import store
@@ -181,7 +181,8 @@ class TreasureTask(law.Task):
                 summary=stage.summary,
                 timing=timing,
             )
-        say(f"{self.label}: {summary_line(stage.summary, timing['seconds'])} → {directory}")
+        told = summary_line(stage.summary, timing["seconds"])
+        say(f"{self.label}: {told} → {shown_path(directory)}")
 
     def provenance(self) -> list[dict[str, Any]]:
         """Describe this stage and all before it, in the order in which they ran, each once."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from tasks.base import TreasureTask, section
 from tasks.jets import WriteH5, jet_files
-from tasks.messages import say
+from tasks.messages import say, shown_path
 from tasks.release import PublishFDP
 from treasure import store
 
@@ -47,4 +47,4 @@ class BenchmarkTopTagging(TreasureTask):
                 provenance={"chain": self.provenance()},
                 progress=stage.progress,
             )
-        say(f"report: {self.directory / 'report.html'}")
+        say(f"report: {shown_path(self.directory / 'report.html')}")

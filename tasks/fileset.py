@@ -53,6 +53,7 @@ class CreateFileset(DatasetTask):
             fileset.save(stage.directory / FILESET)
             stage.summary = {
                 "files": len(fileset.files),
+                "files_left_out": len(fileset.bad_files),
                 "events": sum(file.entries for file in fileset.files),
                 "bytes": sum(file.size for file in fileset.files),
             }
@@ -83,10 +84,21 @@ class FilesetBranches(BranchedTask):
             return dict.fromkeys(range(groups))
         return {0: None}
 
+    def files(self) -> list[Any]:
+        """The files of this branch, from the fileset as it is now.
+
+        The branch map may be older: it was made when the tree of stages was built, and a fileset
+        that was removed then is another by now.
+        """
+        from treasure.fileset.model import Fileset
+
+        fileset = Fileset.load(CreateFileset.req(self).output().directory / FILESET)
+        return fileset.groups(self.entry.files_per_branch)[self.branch]
+
     def identity(self) -> dict[str, Any]:
-        if self.is_workflow() or not self.branch_data:
+        if self.is_workflow() or not CreateFileset.req(self).complete():
             return super().identity()
-        return {**super().identity(), "files": [file.uuid for file in self.branch_data]}
+        return {**super().identity(), "files": [file.uuid for file in self.files()]}
 
     def _refuse_other_files(self, branches: dict[int, Any]) -> None:
         """A fileset that was made again may list other files: then the results are of another."""

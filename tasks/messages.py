@@ -1,15 +1,17 @@
 """How tasks speak on the terminal: short errors, progress lines, one summary line a stage."""
 
 import logging
+import os
 import re
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from treasure.errors import TreasureError
 
-__all__ = ["Progress", "ShortErrors", "say", "summary_line"]
+__all__ = ["Progress", "ShortErrors", "say", "shown_path", "summary_line"]
 
 _SECONDS_BETWEEN_LINES = 10.0
 _SHARE_TO_JUDGE_BY = 0.02
@@ -35,6 +37,12 @@ class ShortErrors(logging.Filter):
         where = f" in {record.args[2]}" if is_task else ""  # type: ignore[index]
         print(f"error{where}: {error}", file=sys.stderr, flush=True)
         return False
+
+
+def shown_path(path: Path) -> str:
+    """A path as short as it can be pasted: from the working directory, or in full."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
 
 
 def say(text: str) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from tasks.base import section
 from tasks.fileset import CreateFileset, FilesetBranches
+from tasks.messages import say
 
 __all__ = ["SkimJets"]
 
@@ -26,9 +27,13 @@ class SkimJets(FilesetBranches):
     def run(self) -> None:
         from treasure.skim.run import skim_files
 
+        if not self.entry.is_mc and self.tree.selection.golden_json is None:
+            say(
+                f"{self.label}: collision data without selection.golden_json: every section is used"
+            )
         with self.stage() as stage:
             stage.summary = skim_files(
-                self.branch_data,
+                self.files(),
                 str(self.dataset),
                 self.entry,
                 self.tree.selection,

@@ -33,10 +33,12 @@ class TrainTokenizer(TreasureTask):
 
         jet_tables = {name: jet_files(self.input()[name]) for name in self.datasets}
         with self.stage() as stage:
-            stage.summary = train_tokenizer(
+            metrics = train_tokenizer(
                 jet_tables,
                 self.tree.tokenizer,
                 seed=self.tree.seed,
                 directory=stage.directory,
                 progress=stage.progress,
             )
+            tested = {f"test_{name}": metrics.pop(name) for name in ("jets", "particles")}
+            stage.summary = {**tested, **metrics}

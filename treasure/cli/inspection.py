@@ -196,13 +196,14 @@ def _inspect_parquet(path: Path, rows: int) -> None:
 
 def _inspect_json(path: Path) -> None:
     content = store.read_json(path)
-    if isinstance(content, dict) and {"dataset", "files"} <= set(content):
+    if isinstance(content, dict) and {"dataset", "files", "luminosity_sections"} <= set(content):
         from treasure.fileset.model import Fileset
 
         fileset = Fileset.load(path)
         facts = {
             "dataset": fileset.dataset,
             "files": len(fileset.files),
+            "files left out": [f"{bad.uri}: {bad.reason}" for bad in fileset.bad_files] or "none",
             "events": sum(file.entries for file in fileset.files),
             "bytes": sum(file.size for file in fileset.files),
         }
@@ -210,6 +211,11 @@ def _inspect_json(path: Path) -> None:
         columns = ["uri", "entries", "size", "checksum"]
         table = [[f.uri, f.entries, f.size, f.checksum] for f in fileset.files[:5]]
         _rows("first files", columns, table)
+    elif isinstance(content, dict) and isinstance(content.get("cutflow"), list):
+        facts = {k: v for k, v in content.items() if isinstance(v, (str, int, float))}
+        _headline(path, "cutflow of a skim", facts)
+        columns = ["cut", "events", "jets", "weight"]
+        _rows("cutflow", columns, [[step[c] for c in columns] for step in content["cutflow"]])
     elif isinstance(content, dict) and path.name == store.MANIFEST:
         _inspect_manifest(path, content)
     elif isinstance(content, dict):

@@ -94,7 +94,7 @@ def create_task(name: str, folder: Path | None) -> None:
     console.print(f"wrote {file}\nwrote {test}\nlisted {module} in {home / 'law.cfg'}\n")
     console.print("Now:")
     console.print("    law index --quiet")
-    console.print(f"    law run {name} --version v1")
+    console.print(f"    law run {name} --version v1 --config test")
     console.print(f"    pytest {os.path.relpath(test)}")
 
 

@@ -36,7 +36,9 @@ Source = Annotated[SimulationSource | LocalSource, Field(discriminator="kind")]
 class Dataset(Section):
     """One dataset: its events, its label, and how its files are shared out over branches."""
 
-    title: str = Field("", description="What a legend or a table calls the dataset.")
+    title: str = Field(
+        "", description="What the dataset is, for people who read the configuration."
+    )
     label: int = Field(
         ge=0, description="Class of every selected jet, from 0 on (QCD 0, top 1 in the demo)."
     )

@@ -257,7 +257,7 @@ def _parse_overrides(overrides: tuple[str, ...]) -> dict[str, Any]:
         key, equals, _ = override.partition("=")
         if not equals or not key.strip() or any(not part for part in key.strip().split(".")):
             raise ConfigError(
-                f"--set {override}: expected section.key=value, for example selection.pt_min=350"
+                f"--set {override}: expected section.key=value, such as selection.jet_pt_min=350"
             )
     try:
         parsed = OmegaConf.to_container(OmegaConf.from_dotlist(list(overrides)))

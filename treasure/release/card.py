@@ -190,7 +190,7 @@ print(table.num_rows)
 With Hugging Face datasets (configuration `{DEFAULT_CONFIGURATION}`: all datasets together):
 
 ```python
-from datasets import load_dataset
+from datasets import load_dataset  # pip install datasets
 
 dataset = load_dataset(".", "{dataset}", split="{split}")
 print(dataset[0]["tokens"][:5])
