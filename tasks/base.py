@@ -16,10 +16,11 @@ The directory of a stage is ``$TREASURE_STORE/<config>/<Task>/<dataset>/<version
 
 import json
 import os
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,7 +29,7 @@ import luigi
 
 from tasks.messages import say, shown_path, summary_line
 from tasks.parameters import OverridesParameter
-from tasks.stage import Stage, StageTarget, alone_in
+from tasks.stage import DoneByAnother, Stage, StageTarget, alone_in
 from treasure import store
 from treasure.config.loading import LoadedConfig, load_config, nearest
 from treasure.errors import ConfigError, DataError
@@ -76,6 +77,11 @@ class TreasureTask(law.Task):
 
     reqs: ClassVar[Mapping[str, type["TreasureTask"]]] = {}
     """Name → task class of what this stage requires, with this task's parameters."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "run" in vars(cls):
+            cls.run = _unless_done(vars(cls)["run"])
 
     # what the stage is
 
@@ -191,6 +197,29 @@ class TreasureTask(law.Task):
         # What this stage left in an earlier run must not find its way into what it writes now.
         chain[self.fingerprint]["outputs"] = []
         return list(chain.values())
+
+
+def _unless_done(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Of two processes that start the same stage, the second accepts what the first has done."""
+
+    @wraps(run)
+    def run_unless_done(task: Any) -> Any:
+        try:
+            return run(task)
+        except DoneByAnother:
+            say(f"{task.label}: done by another process → {shown_path(task.directory)}")
+            return None
+
+    return run_unless_done
+
+
+@TreasureTask.event_handler(luigi.Event.DEPENDENCY_PRESENT)
+def _say_that_all_is_done(task: Any) -> None:
+    """Of a command whose stage is complete, say so: luigi looks at it, and stops."""
+    asked = sys.argv[2].rpartition(".")[2] if len(sys.argv) > 2 else ""
+    is_whole = getattr(task, "branch", -1) == -1 or "--branch" in sys.argv
+    if task.get_task_family() == asked and is_whole:
+        say(f"{task.label}: complete, nothing to do → {shown_path(task.directory)}")
 
 
 def _collect(task: TreasureTask, chain: dict[str, dict[str, Any]]) -> None:

@@ -14,7 +14,7 @@ from tasks.messages import Progress, say
 from treasure import store
 from treasure.errors import DataError
 
-__all__ = ["Stage", "StageTarget", "alone_in"]
+__all__ = ["DoneByAnother", "Stage", "StageTarget", "alone_in"]
 
 
 class StageTarget(law.LocalDirectoryTarget):
@@ -70,9 +70,19 @@ class Stage:
         self.progress = Progress(label)
 
 
+class DoneByAnother(Exception):
+    """While this process waited for the lock, another one completed the stage."""
+
+
 @contextmanager
 def alone_in(directory: Path, label: str) -> Iterator[None]:
-    """Hold the directory's lock, which the system takes back when the process dies."""
+    """Hold the directory's lock, which the system takes back when the process dies.
+
+    Raises
+    ------
+    DoneByAnother
+        If there was a wait, and the directory is complete now.
+    """
     handle = os.open(directory, os.O_RDONLY)
     try:
         try:
@@ -80,6 +90,8 @@ def alone_in(directory: Path, label: str) -> Iterator[None]:
         except BlockingIOError:
             say(f"{label}: another process is writing {directory}; waiting for it")
             fcntl.flock(handle, fcntl.LOCK_EX)
+            if (directory / store.MANIFEST).is_file():
+                raise DoneByAnother from None
         yield
     finally:
         os.close(handle)

@@ -47,6 +47,7 @@ def test_the_same_command_again_does_nothing(finished):
     before = {p: p.stat().st_mtime_ns for p in finished.store.rglob("*") if p.is_file()}
     again = finished.law("BenchmarkTopTagging")
     assert again.code == 0 and again.stages == []
+    assert "BenchmarkTopTagging: complete, nothing to do" in again.text
     assert before == {p: p.stat().st_mtime_ns for p in finished.store.rglob("*") if p.is_file()}
 
 

@@ -1,6 +1,7 @@
 """Identity, path, manifest and atomicity of a stage."""
 
 import argparse
+import contextlib
 import logging
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.base import DatasetTask
 from tasks.benchmark import BenchmarkTopTagging
 from tasks.fileset import CreateFileset
 from tasks.jets import WriteH5
@@ -159,19 +161,29 @@ def test_a_damaged_input_is_named_with_the_remedy():
         task.output().verified()
 
 
-def test_a_second_process_waits_until_the_first_is_done(tmp_path):
-    task = CreateFileset()
-    code = (
-        "from tasks.fileset import CreateFileset\n"
-        "with CreateFileset().stage():\n    print('in', flush=True)\n"
-    )
-    with task.stage():
+class Slow(DatasetTask):
+    """A stage that says when it works."""
+
+    def run(self):
+        with self.stage():
+            print("working", flush=True)
+
+
+@pytest.mark.parametrize("first_ends_well", [True, False])
+def test_a_second_process_waits_and_works_only_if_the_first_did_not_end_well(first_ends_well):
+    code = "from tests.tasks.test_base import Slow; Slow().run()"
+    with contextlib.suppress(RuntimeError), Slow().stage():
         other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
         assert "another process is writing" in other.stdout.readline()
         time.sleep(0.2)
         assert other.poll() is None
+        if not first_ends_well:
+            raise RuntimeError
     rest, _ = other.communicate(timeout=60)
-    assert rest.startswith("in\n") and other.returncode == 0
+    assert other.returncode == 0 and Slow().complete()
+    assert ("working" in rest, "done by another process" in rest) == (
+        (False, True) if first_ends_well else (True, False)
+    )
 
 
 def test_provenance_lists_every_stage_once_in_the_order_of_the_chain():
