@@ -24,8 +24,9 @@ class Selection(Section):
     )
     golden_json: str | None = Field(
         None,
-        description="Path of the JSON of validated luminosity sections, for collision data. null:"
-        " every section is used.",
+        description="The JSON of validated luminosity sections, for collision data: a path, or"
+        " record:<id> to get it from the CERN Open Data portal (record:14220 for 2016). null: every"
+        " section is used.",
     )
     golden_json_adler32: str | None = Field(
         None,
@@ -62,6 +63,12 @@ class Selection(Section):
         "hardest",
         description="Which candidates are kept where a jet has more. hardest: the highest in pt."
         " aoj: the first in the file, as the Aspen Open Jets maker did. Both: by falling pt.",
+    )
+    apply_puppi: bool = Field(
+        False,
+        description="Multiply the momenta of the candidates by their PUPPI weight, and drop those"
+        " of weight 0. false: as stored, weight beside, as in Aspen Open Jets. Layout D has"
+        " weighted momenta always.",
     )
     events_per_chunk: int = Field(
         5_000,

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from treasure.config.benchmark import BenchmarkConfig, TaggerConfig
 from treasure.config.dataset import Dataset
+from treasure.config.jets import JetTableConfig
 from treasure.config.release import Destination, ReleaseConfig
 from treasure.config.section import Section
 from treasure.config.selection import Selection
@@ -26,6 +27,9 @@ class Config(Section):
         min_length=1, description="the datasets, by name; the first is the default of --dataset"
     )
     selection: Selection = Field(description="event and jet selection; a name in selections/")
+    jet_table: JetTableConfig = Field(
+        JetTableConfig(), description="how jets are shared out over HDF5 files"
+    )
     splits: Splits = Field(Splits(), description="fractions of train, validation and test events")
     tokenizer: TokenizerConfig = Field(description="the tokenizer; a name in tokenizers/")
     training_datasets: list[str] = Field(

@@ -16,7 +16,7 @@ from treasure.store import read_json, write_json
 
 __all__ = ["BadFile", "Fileset", "FilesetFile", "is_url"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def is_url(uri: str) -> bool:
@@ -35,9 +35,25 @@ class FilesetFile(BaseModel):
     size: int = Field(ge=0, description="Bytes.")
     checksum: str | None = Field(description="adler32:<8 hex digits>; null: the server has none.")
     uuid: str = Field(description="UUID that ROOT gave the file when it was made.")
+    entry_start: int = Field(default=0, ge=0, description="First entry to read.")
+    entry_stop: int | None = Field(
+        default=None, ge=0, description="Entry to stop before; null: the end of the tree."
+    )
     folder: str = Field(
         default="", exclude=True, repr=False, description="What a relative uri starts at."
     )
+
+    @property
+    def entry_range(self) -> tuple[int, int]:
+        """First entry to read, and the one to stop before; equal where nothing is to be read."""
+        stop = self.entries if self.entry_stop is None else min(self.entry_stop, self.entries)
+        return min(self.entry_start, stop), stop
+
+    @property
+    def selected_entries(self) -> int:
+        """Entries to be read."""
+        start, stop = self.entry_range
+        return stop - start
 
     @property
     def location(self) -> str:
@@ -72,11 +88,12 @@ class Fileset(BaseModel):
         None, description="Run -> [[first, last], …], where the source knows them."
     )
     bad_files: list[BadFile] = Field(default_factory=list, description="Left out, with the reason.")
+    files_per_branch: int = Field(1, ge=1, description="Consecutive files that a branch reads.")
 
     @property
     def entries(self) -> int:
-        """Events in all files."""
-        return sum(file.entries for file in self.files)
+        """Events to be read from all files."""
+        return sum(file.selected_entries for file in self.files)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the JSON atomically; the same fileset gives the same bytes."""
@@ -109,12 +126,10 @@ class Fileset(BaseModel):
         files = [file.model_copy(update={"folder": folder}) for file in fileset.files]
         return fileset.model_copy(update={"files": files})
 
-    def groups(self, files_per_branch: int) -> list[list[FilesetFile]]:
+    def groups(self) -> list[list[FilesetFile]]:
         """Consecutive files, `files_per_branch` at a time: what one branch of a workflow reads."""
-        if files_per_branch < 1:
-            raise ValueError(f"files_per_branch is {files_per_branch}; at least 1 is needed")
-        starts = range(0, len(self.files), files_per_branch)
-        return [self.files[start : start + files_per_branch] for start in starts]
+        starts = range(0, len(self.files), self.files_per_branch)
+        return [self.files[start : start + self.files_per_branch] for start in starts]
 
     def to_coffea(self) -> dict[str, Any]:
         """The fileset as coffea reads it; validates as `coffea.dataset_tools` `DataGroupSpec`."""
@@ -123,7 +138,7 @@ class Fileset(BaseModel):
                 "files": {
                     file.location: {
                         "object_path": file.tree,
-                        "steps": [[0, file.entries]],
+                        "steps": [list(file.entry_range)],
                         "num_entries": file.entries,
                         "uuid": file.uuid,
                     }
