@@ -71,7 +71,7 @@ class Stage:
 
 
 class DoneByAnother(Exception):
-    """While this process waited for the lock, another one completed the stage."""
+    """Before this process had the lock, another one completed the stage."""
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def alone_in(directory: Path, label: str) -> Iterator[None]:
     Raises
     ------
     DoneByAnother
-        If there was a wait, and the directory is complete now.
+        If the directory is complete by the time that the lock is held.
     """
     handle = os.open(directory, os.O_RDONLY)
     try:
@@ -90,8 +90,8 @@ def alone_in(directory: Path, label: str) -> Iterator[None]:
         except BlockingIOError:
             say(f"{label}: another process is writing {directory}; waiting for it")
             fcntl.flock(handle, fcntl.LOCK_EX)
-            if (directory / store.MANIFEST).is_file():
-                raise DoneByAnother from None
+        if (directory / store.MANIFEST).is_file():
+            raise DoneByAnother
         yield
     finally:
         os.close(handle)

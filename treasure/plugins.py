@@ -1,7 +1,7 @@
 """Families of classes that a configuration chooses from by name.
 
-A family is a base class; ``class Mine(Quantizer, kind="mine")`` joins it. ``lookup`` finds a class
-by that name, or imports one given as ``package.module:Class``.
+A family is a base class; ``class Residual(Quantizer, kind="residual")`` joins it under that name.
+``lookup`` finds a class by its name, or imports one given as ``package.module:Class``.
 """
 
 import importlib

@@ -17,7 +17,7 @@ TYPICAL_PARTICLES = 40.0
 
 
 class Tagger(nn.Module, Plugin, family=True):
-    """The family of taggers: ``class Mine(Tagger, kind="mine")`` joins it.
+    """The family of taggers; one of your own is named as ``module:Class`` (`tagger.kind`).
 
     Particles come packed, jet after jet, instead of padded: nothing is computed for padding and
     nothing can leak from it. A tagger must not draw random numbers except for its first weights.

@@ -1,8 +1,8 @@
 """Publishing a release: one interface for every kind of place, verified there, manifest last.
 
-A kind is one class: ``class Mine(Place, kind="mine")`` with `location`, `names`, `read`,
-`checksums` and `put`. One of your own is named in the configuration as ``module:Class``. What
-publishing guarantees is done here, once for all kinds.
+A kind is one class, derived from `Place`, with `location`, `names`, `read`, `checksums` and `put`.
+One of your own is named in the configuration as ``module:Class``. What publishing guarantees is
+done here, once for all kinds.
 """
 
 import hashlib
