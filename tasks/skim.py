@@ -1,12 +1,12 @@
-"""SkimJets: from events to selected jets."""
+"""SkimJets and MergeCutflows: from events to selected jets, and what the cuts let through."""
 
 from typing import Any
 
-from tasks.base import section
-from tasks.fileset import CreateFileset, FilesetBranches
+from tasks.base import DatasetTask, section
+from tasks.fileset import FILESET, CreateFileset, FilesetBranches
 from tasks.messages import say
 
-__all__ = ["SkimJets"]
+__all__ = ["MergeCutflows", "SkimJets"]
 
 
 class SkimJets(FilesetBranches):
@@ -20,7 +20,7 @@ class SkimJets(FilesetBranches):
 
     def settings(self) -> dict[str, Any]:
         return {
-            "dataset": section(self.entry, "is_mc", "matching", "layout", "files_per_branch"),
+            "dataset": section(self.entry, "is_mc", "matching", "layout"),
             "selection": section(self.tree.selection),
         }
 
@@ -40,3 +40,40 @@ class SkimJets(FilesetBranches):
                 stage.directory,
                 progress=stage.progress,
             )
+
+
+class MergeCutflows(DatasetTask):
+    """Add up the cutflows of a dataset, and compare its luminosity sections with those expected.
+
+    Writes one JSON, the sections processed in the format of CMS (collision data), and a report.
+    """
+
+    reqs = {"fileset": CreateFileset, "skim": SkimJets}
+
+    def settings(self) -> dict[str, Any]:
+        return {"title": self.entry.title}
+
+    def run(self) -> None:
+        from treasure.fileset.model import Fileset
+        from treasure.skim.merge import golden_sections, merge, read_branch, write_merged
+
+        fileset = Fileset.load(self.input()["fileset"].directory / FILESET)
+        branches = self.input()["skim"]["collection"].targets
+        with self.stage() as stage:
+            merged = merge(
+                [read_branch(target.directory) for _, target in sorted(branches.items())],
+                str(self.dataset),
+                self.entry,
+                planned=fileset.luminosity_sections,
+                golden=golden_sections(self.tree.selection, is_mc=self.entry.is_mc),
+            )
+            write_merged(merged, stage.directory)
+            # not the cutflow itself: the stages before say theirs, and it would count twice
+            stage.summary = {"branches": len(branches)} | {
+                name: merged[name] for name in ("events", "jets")
+            }
+            if merged["luminosity"]:
+                stage.summary |= {
+                    f"sections_{name}": merged["luminosity"][f"n_{name}"]
+                    for name in ("processed", "expected", "missing", "outside")
+                }

@@ -74,6 +74,7 @@ class SkimProcessor(ProcessorABC):
             parts[name] = len(chosen)
         if self.done is not None:
             self.done()
+        sections = np.unique(layout.record.info[:, :2], axis=0)
         return {
             "cutflow": cutflow.steps,
             "chunks": 1,
@@ -83,6 +84,10 @@ class SkimProcessor(ProcessorABC):
             "absent_columns": {f"{k}={v}" for k, v in layout.absent_columns.items()},
             "replaced_values": layout.replaced_values,
             "jets_with_candidates_left_out": truncated,
+            "notes": dict(getattr(layout, "notes", {})),
+            "sections": {(int(run), int(block)) for run, block in sections},
+            # A set, since coffea adds numbers up: the largest over all chunks is wanted.
+            "most_jets_in_event": {int(np.bincount(layout.jets.event[chosen]).max(initial=0))},
         }
 
     def _write(self, path: Path, layout: Any, chosen: np.ndarray) -> int:
