@@ -233,11 +233,13 @@ def test_groups_keep_every_file_in_order_and_json_gives_it_back(
     n, size, sections, tmp_path_factory
 ):
     files = [
-        FilesetFile(uri=f"{i}.root", tree="Events", entries=i, size=i, checksum=None, uuid=str(i))
+        FilesetFile(
+            uri=f"{i}.root", tree="Events", entries=i + 1, size=i, checksum=None, uuid=str(i)
+        )
         for i in range(n)
     ]
-    fileset = Fileset(dataset="x", files=files, luminosity_sections=sections)
-    groups = fileset.groups(size)
+    fileset = Fileset(dataset="x", files=files, luminosity_sections=sections, files_per_branch=size)
+    groups = fileset.groups()
     assert [file for group in groups for file in group] == files
     assert all(len(group) == size for group in groups[:-1])
     path = tmp_path_factory.getbasetemp() / "fileset.json"
@@ -270,12 +272,6 @@ def test_the_model_is_light():
         assert heavy not in loaded.stdout
 
 
-def test_groups_of_less_than_one_file_are_refused(samples: Path, tmp_path: Path):
-    fileset = create_fileset("x", local(samples / "a.root"), base=tmp_path)
-    with pytest.raises(ValueError, match="files_per_branch is 0"):
-        fileset.groups(0)
-
-
 def test_filesets_do_not_change_and_name_what_is_wrong_in_them(samples: Path, tmp_path: Path):
     fileset = create_fileset("x", local(samples / "a.root"), base=tmp_path)
     url = fileset.files[0].model_copy(update={"uri": "root://server//store/a.root"})
@@ -292,7 +288,7 @@ def test_filesets_do_not_change_and_name_what_is_wrong_in_them(samples: Path, tm
             r"files\.0\.entries: .*CreateFileset",
         ),
         ({"more": 1}, "more: .*CreateFileset"),
-        ({"schema_version": 2}, "fileset of schema version 2, this is version 1; .*CreateFileset"),
+        ({"schema_version": 1}, "fileset of schema version 1, this is version 2; .*CreateFileset"),
     ):
         (tmp_path / "f.json").write_text(json.dumps({**content, **change}))
         with pytest.raises(DataError, match=message):

@@ -3,13 +3,15 @@
 import os
 import zlib
 from pathlib import Path
+from typing import Any
 
 import uproot
 
 from treasure.errors import DataError
 from treasure.fileset.model import FilesetFile, is_url
+from treasure.fileset.remote import may_pass, patiently, remote_file
 
-__all__ = ["adler32_of", "file_identity", "inspect_file"]
+__all__ = ["adler32_of", "file_identity", "inspect_file", "open_options", "same_checksum"]
 
 _BLOCK = 1 << 20
 _HEADER_BYTES = 45  # of the shortest ROOT file header
@@ -24,6 +26,23 @@ def adler32_of(path: str | os.PathLike[str]) -> str:
     return f"{value:08x}"
 
 
+def same_checksum(one: str, other: str) -> bool:
+    """Whether two ``adler32:…`` are one number: catalogues drop leading zeros."""
+    return _adler32_number(one) == _adler32_number(other)
+
+
+def _adler32_number(checksum: str) -> int:
+    return int(checksum.removeprefix("adler32:"), 16)
+
+
+def open_options(location: str) -> dict[str, Any]:
+    """How `uproot.open` reads a path or URL.
+
+    A path is opened as it is written: fsspec would take a ``::`` in it for two URLs.
+    """
+    return {} if is_url(location) else {"handler": uproot.source.file.MultithreadedFileSource}
+
+
 def file_identity(location: str) -> tuple[int, str | None]:
     """Size in bytes and ``adler32:…`` of a file, which a server may not know (None).
 
@@ -33,8 +52,6 @@ def file_identity(location: str) -> tuple[int, str | None]:
         If it is not there, or not a file.
     """
     if is_url(location):
-        from treasure.fileset.xrootd import remote_file
-
         remote = remote_file(location)
         return remote.size, None if remote.adler32 is None else f"adler32:{remote.adler32}"
     path = Path(location)
@@ -48,48 +65,100 @@ def file_identity(location: str) -> tuple[int, str | None]:
         ) from error
 
 
-def inspect_file(location: str, tree: str, uri: str) -> FilesetFile:
+def inspect_file(
+    location: str,
+    tree: str,
+    uri: str,
+    *,
+    size: int | None = None,
+    checksum: str | None = None,
+    entry_start: int = 0,
+    entry_stop: int | None = None,
+) -> FilesetFile:
     """Open a file, check that it is whole and has events, and describe it.
 
     Parameters
     ----------
     location
-        Path or ``root://`` URL.
+        Path or URL.
     tree
-        Name of the TTree.
+        Name of the tree.
     uri
         How the fileset names the file.
+    size, checksum
+        What a catalogue says of it, if one does: bytes, and ``adler32:<hexadecimal digits>``.
+    entry_start, entry_stop
+        Which entries are to be read.
 
     Raises
     ------
+    Unreachable
+        If its server does not answer.
     DataError
-        If the file is missing, not ROOT, truncated, without that TTree, or without entries.
+        If the file is missing, not ROOT, truncated, without that tree, without entries, or not
+        what the catalogue says.
     """
-    size, checksum = file_identity(location)
-    try:
-        with uproot.open({location: None}) as file:
-            # ROOT notes the end of the file in its header; uproot does not compare.
-            end = file.file.fEND
-            if not _HEADER_BYTES < end <= size:
-                raise DataError(
-                    f"{location}: truncated or damaged ({size} bytes, its header says {end}); copy"
-                    " it again"
-                )
-            entries = _entries(file, location, tree)
-            uuid = str(file.file.uuid)
-    except DataError:
-        raise
-    except Exception as error:  # uproot raises what the bytes lead it to
-        if size == 0:
-            reason = "empty (0 bytes)"
-        elif _starts_as_root(location):
-            reason = f"damaged ({_one_line(error)})"
-        else:
-            reason = "not a ROOT file"
+    found_size, found_checksum = file_identity(location)
+    _compare_with_catalogue(location, found_size, found_checksum, size, checksum)
+    entries, uuid = _opened(location, tree, found_size)
+    if found_checksum is None and checksum is not None:
+        found_checksum = f"adler32:{_adler32_number(checksum):08x}"
+    return FilesetFile(
+        uri=uri,
+        tree=tree,
+        entries=entries,
+        size=found_size,
+        checksum=found_checksum,
+        uuid=uuid,
+        entry_start=entry_start,
+        entry_stop=entry_stop,
+    )
+
+
+def _compare_with_catalogue(
+    location: str, size: int, checksum: str | None, said_size: int | None, said: str | None
+) -> None:
+    remedy = "copy it again, or ask the catalogue again"
+    if said_size is not None and size != said_size:
+        raise DataError(f"{location}: {size} bytes, the catalogue says {said_size}; {remedy}")
+    if said is not None and checksum is not None and not same_checksum(checksum, said):
         raise DataError(
-            f"{location}: {reason}; copy or make it again, or take it off the list"
-        ) from error
-    return FilesetFile(uri=uri, tree=tree, entries=entries, size=size, checksum=checksum, uuid=uuid)
+            f"{location}: its checksum is {checksum}, the catalogue says {said}; {remedy}"
+        )
+
+
+def _opened(location: str, tree: str, size: int) -> tuple[int, str]:
+    """Entries and UUID of a file that is whole."""
+
+    def opened() -> tuple[int, str]:
+        try:
+            with uproot.open({location: None}, **open_options(location)) as file:
+                # ROOT notes the end of the file in its header; uproot does not compare.
+                end = file.file.fEND
+                if not _HEADER_BYTES < end <= size:
+                    raise DataError(
+                        f"{location}: truncated or damaged ({size} bytes, its header says {end});"
+                        " copy it again"
+                    )
+                return _entries(file, location, tree), str(file.file.uuid)
+        except DataError:
+            raise
+        except Exception as error:  # uproot raises what the bytes lead it to
+            if is_url(location) and may_pass(error):
+                raise
+            raise _unusable(location, size, error) from error
+
+    return patiently(opened, location) if is_url(location) else opened()
+
+
+def _unusable(location: str, size: int, error: Exception) -> DataError:
+    if size == 0:
+        reason = "empty (0 bytes)"
+    elif _starts_as_root(location):
+        reason = f"damaged ({_one_line(error)})"
+    else:
+        reason = "not a ROOT file"
+    return DataError(f"{location}: {reason}; copy or make it again, or take it off the list")
 
 
 def _entries(file: uproot.ReadOnlyDirectory, location: str, tree: str) -> int:

@@ -16,14 +16,16 @@ def locate(patterns: list[str], folder: str | os.PathLike[str] = ".") -> list[st
     Parameters
     ----------
     patterns
-        Paths, globs, directories (all ``*.root`` below), ``.txt`` lists of such, ``root://`` URLs.
+        Paths, globs, directories (all ``*.root`` below), ``.txt`` lists of such, and URLs
+        (``root://``, ``https://``, ``s3://``, … ) of files, globs and directories.
     folder
         What relative paths start from.
 
     Raises
     ------
     DataError
-        If a pattern matches nothing, or is of a kind that cannot be read.
+        If a pattern matches nothing, is of a kind that cannot be read, or its server does not
+        answer.
     """
     found: set[str] = set()
     for pattern in patterns:
@@ -85,12 +87,10 @@ def _expand_list(path: str, lists: tuple[str, ...]) -> list[str]:
 
 def _expand_url(url: str) -> list[str]:
     scheme = url.split("://", 1)[0]
-    if scheme == "file":
-        return _expand(url.removeprefix("file://"), "/", lists=())
-    if scheme not in ("root", "xroot", "roots", "xroots"):
-        raise DataError(f"{url}: {scheme}:// cannot be read; root:// or a path was expected")
-    # Loaded only where it is needed: the client starts threads of its own.
-    from treasure.fileset.xrootd import expand
+    if scheme in ("file", "local"):
+        return _expand(url.removeprefix(f"{scheme}://"), "/", lists=())
+    # Loaded only where it is needed: the clients start threads of their own.
+    from treasure.fileset.remote import expand
 
     files = expand(url)
     if not files:

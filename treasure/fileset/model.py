@@ -14,9 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from treasure.errors import DataError
 from treasure.store import read_json, write_json
 
-__all__ = ["BadFile", "Fileset", "FilesetFile", "is_url"]
+__all__ = ["RUN_ONLY", "BadFile", "Fileset", "FilesetFile", "is_url"]
 
 SCHEMA_VERSION = 2
+
+# Options of sources that say how files are found and read, and change no byte of what is made.
+RUN_ONLY = ("folder", "offline", "portal", "stage")
 
 
 def is_url(uri: str) -> bool:
@@ -127,9 +130,13 @@ class Fileset(BaseModel):
         return fileset.model_copy(update={"files": files})
 
     def groups(self) -> list[list[FilesetFile]]:
-        """Consecutive files, `files_per_branch` at a time: what one branch of a workflow reads."""
-        starts = range(0, len(self.files), self.files_per_branch)
-        return [self.files[start : start + self.files_per_branch] for start in starts]
+        """Consecutive files, `files_per_branch` at a time: what one branch of a workflow reads.
+
+        A file that the range of entries leaves nothing of is in no group.
+        """
+        files = [file for file in self.files if file.selected_entries]
+        starts = range(0, len(files), self.files_per_branch)
+        return [files[start : start + self.files_per_branch] for start in starts]
 
     def to_coffea(self) -> dict[str, Any]:
         """The fileset as coffea reads it; validates as `coffea.dataset_tools` `DataGroupSpec`."""

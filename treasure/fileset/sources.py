@@ -4,34 +4,51 @@ A new kind is one class: subclass `FilesetSource`, give it `kind`, decorate it w
 add its section to `treasure.config.dataset.Source`.
 """
 
+import importlib
 import os
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from treasure.config.dataset import Dataset, LocalSource
+from treasure.config.dataset import Dataset, FileSource, LocalSource
 from treasure.errors import ConfigError, DataError
 from treasure.fileset.inspection import inspect_file
 from treasure.fileset.locate import locate
-from treasure.fileset.model import BadFile, Fileset, FilesetFile
+from treasure.fileset.model import RUN_ONLY, BadFile, Fileset, FilesetFile, is_url
+from treasure.fileset.remote import Unreachable, server_of
 
 __all__ = ["SOURCES", "FilesetSource", "Located", "create_fileset", "register"]
 
 _THREADS = 8  # files opened at once: enough to hide the latency of a server
 _SHOWN = 5  # bad files in an error message
+_GIVE_UP = 3  # files for which a server does not answer, before the others are not tried
+# Kinds whose module is loaded only where they are used.
+_MODULES = {"cern_open_data": "treasure.fileset.cern_open_data"}
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """A file to open, and the name that the fileset gives it."""
+    """A file to open, the name that the fileset gives it, and what a catalogue says of it.
+
+    Attributes
+    ----------
+    location, uri
+        Path or URL to open, and how the fileset names it.
+    size, checksum
+        Bytes, and ``adler32:<hexadecimal digits>``, as a catalogue gives them; a file that is
+        otherwise is a bad one. None: no catalogue has it.
+    """
 
     location: str
     uri: str
+    size: int | None = None
+    checksum: str | None = None
 
 
 class FilesetSource(ABC):
@@ -40,9 +57,19 @@ class FilesetSource(ABC):
     kind: ClassVar[str]
     tree: str = "Events"
     allowed_bad_files: int = 0
+    limit_files: int | None = None
+    entry_start: int = 0
+    entry_stop: int | None = None
 
     @abstractmethod
     def __init__(self, dataset: Dataset, simulated: Sequence[Path], base: Path) -> None: ...
+
+    def configured(self, source: FileSource) -> None:
+        """Take over what all sources of existing files share."""
+        self.tree = source.tree
+        self.allowed_bad_files = source.allowed_bad_files
+        self.limit_files = source.limit_files
+        self.entry_start, self.entry_stop = source.entry_start, source.entry_stop
 
     @abstractmethod
     def locate(self) -> list[Located]:
@@ -97,19 +124,32 @@ class SimulationFiles(FilesetSource):
 
 @register
 class LocalFiles(FilesetSource):
-    """Files that the user names; they keep their absolute path or URL."""
+    """Files that the user names, on disks and servers; they keep their absolute path or URL."""
 
     kind = "local"
 
     def __init__(self, dataset: Dataset, simulated: Sequence[Path], base: Path) -> None:
         if not isinstance(dataset.source, LocalSource):
-            raise TypeError(f"source of kind {dataset.source.kind!r}; 'local' was expected")
+            raise TypeError(f"source of kind {dataset.source.kind!r}; {self.kind!r} was expected")
         self.patterns = dataset.source.files
-        self.tree = dataset.source.tree
-        self.allowed_bad_files = dataset.source.allowed_bad_files
+        self.configured(dataset.source)
 
     def locate(self) -> list[Located]:
         return [Located(location, location) for location in locate(self.patterns)]
+
+
+@register
+class XRootDFiles(LocalFiles):
+    """The same, ``root://`` alone."""
+
+    kind = "xrootd"
+
+
+@register
+class FsspecFiles(LocalFiles):
+    """The same, URLs alone."""
+
+    kind = "fsspec"
 
 
 def create_fileset(
@@ -139,45 +179,78 @@ def create_fileset(
     Raises
     ------
     DataError
-        If nothing matches, a server does not answer, two files hold the same bytes, or more files
-        are bad than `allowed_bad_files`; the message names files, reasons and remedy.
+        If nothing matches, a server does not answer, two files are one, more files are bad than
+        `allowed_bad_files`, or the range of entries leaves nothing; the message names files,
+        reasons and remedy.
     """
+    source = _source_class(dataset_name, dataset)(dataset, simulated, base)
+    located = source.locate()[: source.limit_files]
+    files, bad = _inspect(located, source, progress, threads)
+    if len(bad) > source.allowed_bad_files or not files:
+        raise DataError(_complaint(dataset_name, bad, len(located), source.allowed_bad_files))
+    _refuse_copies(files)
+    fileset = Fileset(
+        dataset=dataset_name,
+        files=files,
+        source=dataset.source.model_dump(mode="json", exclude=set(RUN_ONLY)),
+        provenance=source.provenance(),
+        luminosity_sections=source.luminosity_sections(),
+        bad_files=bad,
+        files_per_branch=dataset.files_per_branch,
+    )
+    if fileset.entries == 0:
+        longest = max(file.entries for file in files)
+        raise DataError(
+            f"{dataset_name}: no file has an entry from {source.entry_start} on, the longest has"
+            f" {longest}; lower datasets.{dataset_name}.source.entry_start"
+        )
+    return fileset
+
+
+def _source_class(dataset_name: str, dataset: Dataset) -> type[FilesetSource]:
     kind = dataset.source.kind
+    if kind in _MODULES:
+        importlib.import_module(_MODULES[kind])
     if kind not in SOURCES:
         raise ConfigError(
             f"datasets.{dataset_name}.source.kind: {kind!r}; one of {', '.join(sorted(SOURCES))}"
         )
-    source = SOURCES[kind](dataset, simulated, base)
-    located = source.locate()
-    files, bad = _inspect(located, source.tree, progress, threads)
-    if len(bad) > source.allowed_bad_files or not files:
-        raise DataError(_complaint(dataset_name, bad, len(located), source.allowed_bad_files))
-    _refuse_copies(files)
-    return Fileset(
-        dataset=dataset_name,
-        files=files,
-        source=dataset.source.model_dump(mode="json"),
-        provenance=source.provenance(),
-        luminosity_sections=source.luminosity_sections(),
-        bad_files=bad,
-    )
+    return SOURCES[kind]
 
 
 def _inspect(
-    located: list[Located], tree: str, progress: Progress | None, threads: int
+    located: list[Located], source: FilesetSource, progress: Progress | None, threads: int
 ) -> tuple[list[FilesetFile], list[BadFile]]:
     outcome: list[FilesetFile | BadFile | None] = [None] * len(located)
+    silent: Counter[str] = Counter()  # server -> files in a row for which it did not answer
+
+    def inspect(file: Located) -> FilesetFile | BadFile:
+        server = server_of(file.location) if is_url(file.location) else ""
+        if silent[server] >= _GIVE_UP:
+            reason = f"{file.location}: not tried; {server} did not answer for other files"
+            return BadFile(uri=file.uri, reason=reason)
+        try:
+            found = inspect_file(
+                file.location,
+                source.tree,
+                file.uri,
+                size=file.size,
+                checksum=file.checksum,
+                entry_start=source.entry_start,
+                entry_stop=source.entry_stop,
+            )
+        except Unreachable as error:
+            silent[server] += 1
+            return BadFile(uri=file.uri, reason=str(error))
+        except DataError as error:
+            return BadFile(uri=file.uri, reason=str(error))
+        silent[server] = 0
+        return found
+
     with ThreadPoolExecutor(max_workers=max(1, min(threads, len(located)))) as pool:
-        futures = {
-            pool.submit(inspect_file, file.location, tree, file.uri): number
-            for number, file in enumerate(located)
-        }
+        futures = {pool.submit(inspect, file): number for number, file in enumerate(located)}
         for done, future in enumerate(as_completed(futures), 1):
-            number = futures[future]
-            try:
-                outcome[number] = future.result()
-            except DataError as error:
-                outcome[number] = BadFile(uri=located[number].uri, reason=str(error))
+            outcome[futures[future]] = future.result()
             if progress is not None:
                 progress(done, len(located))
     return (
@@ -200,14 +273,14 @@ def _complaint(dataset_name: str, bad: list[BadFile], total: int, allowed: int) 
 
 
 def _refuse_copies(files: list[FilesetFile]) -> None:
-    """The same bytes under two names would count every event twice."""
-    seen: dict[tuple[int, str, str], str] = {}
+    """One file under two names would count every event twice."""
+    seen: dict[tuple[int, str], FilesetFile] = {}
     for file in files:
-        if file.checksum is None:
+        first = seen.setdefault((file.size, file.uuid), file)
+        if first is file:
             continue
-        first = seen.setdefault((file.size, file.checksum, file.uuid), file.uri)
-        if first != file.uri:
+        if first.checksum is None or file.checksum is None or file.checksum == first.checksum:
             raise DataError(
-                f"{file.uri}: holds the same bytes as {first}, so that its events would count"
+                f"{file.uri}: holds the same bytes as {first.uri}, so that its events would count"
                 " twice; take one off the list"
             )

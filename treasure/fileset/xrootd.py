@@ -4,15 +4,17 @@ Nothing is cached, so that what is told is what is there now. Opening and readin
 """
 
 import os
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
 
 from XRootD import client
 from XRootD.client.flags import DirListFlags, QueryCode, StatInfoFlags
 
 from treasure.errors import DataError
+from treasure.fileset.remote import RemoteFile, Unreachable
 
-__all__ = ["RemoteFile", "expand", "is_pattern", "remote_file"]
+__all__ = ["copy", "expand", "is_pattern", "remote_file"]
 
 # Unless the user's environment says otherwise: the client's own defaults wait for a dead server
 # for some minutes. Seconds, except the number of retries.
@@ -26,13 +28,8 @@ for _name, _value in _PATIENCE.items():
     if f"XRD_{_name.upper()}" not in os.environ:
         client.EnvPutInt(_name, _value)
 
-
-@dataclass(frozen=True, slots=True)
-class RemoteFile:
-    """What a server says of a file: bytes, and adler32 as 8 hexadecimal digits, or None."""
-
-    size: int
-    adler32: str | None
+# XrdCl: sockets and connections (101 to 199), and requests that were not answered in time.
+_CONNECTION_CODES = {*range(101, 200), 206}
 
 
 def is_pattern(name: str) -> bool:
@@ -49,8 +46,13 @@ def _split(url: str) -> tuple[str, str]:
     return f"root://{host}/", path
 
 
-def _failure(url: str, what: str, status: object) -> DataError:
-    message = str(getattr(status, "message", status)).strip()
+def _failure(url: str, what: str, status: Any) -> DataError:
+    message = str(status.message).strip()
+    if status.fatal or status.code in _CONNECTION_CODES:
+        return Unreachable(
+            f"{url}: the server does not answer ({message}); check the address and the network, or"
+            " try later"
+        )
     return DataError(f"{url}: {what}: {message}; check the name, the server and your credentials")
 
 
@@ -166,3 +168,22 @@ def remote_file(url: str) -> RemoteFile:
         if kind == "adler32" and digits:
             adler32 = f"{int(digits.split()[0], 16):08x}"
     return RemoteFile(int(info.size), adler32)
+
+
+def copy(url: str, path: Path) -> None:
+    """Copy a file to a path, over what is there; whether it came whole is not checked.
+
+    Raises
+    ------
+    Unreachable
+        If the server does not answer.
+    DataError
+        If it has no such file, or the copy ended early.
+    """
+    process = client.CopyProcess()
+    process.add_job(url, str(path), force=True)
+    status = process.prepare()
+    if status.ok:
+        status, _ = process.run()
+    if not status.ok:
+        raise _failure(url, "it cannot be copied", status)
