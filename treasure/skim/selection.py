@@ -13,19 +13,11 @@ from treasure.errors import ConfigError, DataError
 from treasure.fileset.inspection import adler32_of
 from treasure.skim.cutflow import Cutflow
 from treasure.skim.layouts import Layout
-from treasure.skim.matching import matched_to_top
+from treasure.skim.matching import DECAYS, matched
 
-__all__ = ["MATCHING", "EventFilter", "golden_mask", "select"]
+__all__ = ["EventFilter", "golden_mask", "select"]
 
 EventFilter = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]
-
-
-def _match_top(layout: Layout, selection: Selection) -> NDArray[np.bool_]:
-    return matched_to_top(layout.jets, layout.generator(), selection.matching_radius)
-
-
-# Generator matching by name (datasets.<name>.matching); "none" is no cut.
-MATCHING: dict[str, Callable[[Layout, Selection], NDArray[np.bool_]]] = {"top": _match_top}
 
 
 def golden_mask(selection: Selection, *, is_mc: bool) -> EventFilter | None:
@@ -109,9 +101,10 @@ def select(
         cutflow.cut_events("filters", clean)
     _cut_jets(cutflow, layout, selection)
     if dataset.matching != "none":
-        cutflow.cut_jets(
-            f"matching_{dataset.matching}", MATCHING[dataset.matching](layout, selection)
-        )
+        particles = layout.generator()
+        decays = DECAYS[dataset.matching](particles)
+        passed = matched(layout.jets, particles, decays, selection.matching_radius)
+        cutflow.cut_jets(f"matching_{dataset.matching}", passed)
     return cutflow, missing_triggers
 
 
