@@ -19,10 +19,16 @@ class SkimJets(FilesetBranches):
     reqs = {"fileset": CreateFileset}
 
     def settings(self) -> dict[str, Any]:
-        return {
+        from treasure.skim.golden import golden_digest
+
+        settings = {
             "dataset": section(self.entry, "is_mc", "matching", "layout"),
             "selection": section(self.tree.selection),
         }
+        # Another content of the same file selects other events.
+        if digest := golden_digest(self.tree.selection, is_mc=self.entry.is_mc):
+            settings["golden_json_sha256"] = digest
+        return settings
 
     def run(self) -> None:
         from treasure.skim.run import skim_files
@@ -55,7 +61,8 @@ class MergeCutflows(DatasetTask):
 
     def run(self) -> None:
         from treasure.fileset.model import Fileset
-        from treasure.skim.merge import golden_sections, merge, read_branch, write_merged
+        from treasure.skim.golden import golden_sections
+        from treasure.skim.merge import merge, read_branch, write_merged
 
         fileset = Fileset.load(self.input()["fileset"].directory / FILESET)
         branches = self.input()["skim"]["collection"].targets

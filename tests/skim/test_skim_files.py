@@ -152,7 +152,8 @@ def test_no_jet_survives(tmp_path, skim):
     assert (summary["parts"], summary["jets"], rows) == ([], 0, [])
     assert summary["chunks"] == 3
     assert summary["cutflow"][0]["weight"] > 0  # of empty chunks too
-    assert summary["cutflow"][-1] == {"cut": "jet_id", "events": 0, "jets": 0, "weight": 0}
+    nothing = {"events": 0, "jets": 0, "weight": 0, "weight2": 0}
+    assert summary["cutflow"][-1] == {"cut": "jet_id", **nothing}
 
 
 def test_events_without_any_jet(tmp_path, skim):
@@ -240,6 +241,7 @@ def test_matching_drops_and_counts_jets(tmp_path, skim):
     assert summary["cutflow"][-1] == {
         "cut": "matching_top", "events": 2, "jets": 2,
         "weight": pytest.approx(np.float32(events["genWeight"])[[0, 2]].sum()),
+        "weight2": pytest.approx((np.float32(events["genWeight"])[[0, 2]] ** 2).sum()),
     }  # fmt: skip
     del events["GenPart"]
     with pytest.raises(DataError, match="no branch GenPart_pdgId"):
@@ -258,6 +260,7 @@ def test_the_golden_json_is_for_collisions_alone(tmp_path, skim):
     assert summary["cutflow"][1] == {
         "cut": "golden_json", "events": 10, "jets": sum(map(len, events["FatJet"][10:20])),
         "weight": pytest.approx(np.float32(events["genWeight"])[10:20].sum()),
+        "weight2": pytest.approx((np.float32(events["genWeight"])[10:20] ** 2).sum()),
     }  # fmt: skip
     digits = f"{int(checksums(golden)['adler32'], 16):x}".upper()
     skim(path, dataset=data, golden_json=str(golden), golden_json_adler32=digits)
@@ -337,11 +340,12 @@ def test_layouts_are_recognised_named_or_refused(tmp_path, skim, dataset):
     assert skim(path, dataset=dataset.model_copy(update={"layout": "A"}))[0]["layouts"] == ["A"]
     with pytest.raises(ConfigError, match="'Z'"):
         skim(path, dataset=dataset.model_copy(update={"layout": "Z"}))
-    events = random_events(5)
-    del events["FatJetPFCands"]
-    other = write_events(tmp_path / "b.root", events)
-    with pytest.raises(DataError, match=r"found: PFCands; layout A .* needs FatJetPFCands_jetIdx"):
-        skim(other)
+    other = write_events(tmp_path / "b.root", random_events(5), drop=("FatJetPFCands_jetIdx",))
+    with pytest.raises(
+        DataError,
+        match=r"found: FatJetPFCands, PFCands; layout A .* needs FatJetPFCands_jetIdx\. Known",
+    ):
+        skim(other, dataset=dataset.model_copy(update={"layout": "A"}))
 
 
 def test_damaged_parts_are_noticed(tmp_path, skim):

@@ -16,7 +16,8 @@ class Cutflow:
     """Cuts one after the other; each is a mask over events or over jets.
 
     An event is in as long as it passed the cuts on events and, from the first cut on jets on, has
-    a jet that passed. `weight` is the sum of the generator weights of these events.
+    a jet that passed. `weight` is the sum of the generator weights of these events, `weight2` that
+    of their squares: the variance of `weight`, and what the uncertainty of an efficiency needs.
 
     Attributes
     ----------
@@ -25,7 +26,7 @@ class Cutflow:
     jets
         bool, (n_jets,): passed, and its event passed.
     steps
-        Name of the cut -> events, jets, weight; the first is "all". It adds up in coffea.
+        Name of the cut -> events, jets, weight, weight2; the first is "all". It adds up in coffea.
     """
 
     record: EventRecord
@@ -53,8 +54,10 @@ class Cutflow:
         self._note(name, with_jet)
 
     def _note(self, name: str, events: NDArray[np.bool_]) -> None:
+        weight = self.record.weight[events]
         self.steps[name] = {
             "events": int(np.count_nonzero(events)),
             "jets": int(np.count_nonzero(self.jets)),
-            "weight": float(np.sum(self.record.weight[events])),
+            "weight": float(np.sum(weight)),
+            "weight2": float(np.sum(weight * weight)),
         }

@@ -14,6 +14,8 @@ from treasure.store import read_json
 
 __all__ = ["Sections", "count", "difference", "intersection", "read_sections", "sections", "union"]
 
+_LARGEST = 2**32 - 1  # runs and luminosity blocks are unsigned 32-bit integers
+
 Range = list[int]
 Sections = dict[str, list[Range]]
 
@@ -80,11 +82,12 @@ def _problem(content: Any) -> str:
     if not isinstance(content, dict):
         return f"a {type(content).__name__}"
     for run, ranges in content.items():
-        if not (run.isascii() and run.isdigit()) or not isinstance(ranges, list):
+        is_run = run.isascii() and run.isdigit() and int(run) <= _LARGEST
+        if not is_run or not isinstance(ranges, list):
             return f"run {run!r}: {str(ranges)[:40]}"
         for part in ranges:
             whole = isinstance(part, list) and [type(end) for end in part] == [int, int]
-            if not whole or not 1 <= part[0] <= part[1]:
+            if not whole or not 1 <= part[0] <= part[1] <= _LARGEST:
                 return f"run {run}: {str(part)[:40]}"
     return ""
 

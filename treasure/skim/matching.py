@@ -178,8 +178,8 @@ def matched(
     decay = begin[jet] + number
 
     def inside(partons: Positions) -> NDArray[np.bool_]:
-        axis = (jets.columns[name][jet, None] for name in ("eta", "phi"))
-        return delta_r(*axis, particles.eta[partons], particles.phi[partons]) < radius
+        eta, phi = (jets.columns[name][jet, None] for name in ("eta", "phi"))
+        return delta_r(eta, phi, particles.eta[partons], particles.phi[partons]) < radius
 
     sibling = decays.sibling[decay]
     whole = inside(decays.partons[decay]).all(axis=1)

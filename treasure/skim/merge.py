@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from treasure.config.dataset import Dataset
-from treasure.config.selection import Selection
 from treasure.errors import DataError
 from treasure.skim.luminosity import (
     Sections,
     count,
     difference,
     intersection,
-    read_sections,
     union,
 )
 from treasure.skim.parts import CUTFLOW
@@ -26,7 +24,7 @@ MERGED = "cutflow.json"
 PROCESSED = "luminosity_processed.json"  # of collision data
 
 _COUNTED = ("events", "jets")
-_SUMMED = ("weight",)
+_SUMMED = ("weight", "weight2")
 
 
 def read_branch(directory: Path) -> dict[str, Any]:
@@ -102,6 +100,7 @@ def merge(
         "missing_triggers": _added(branch["missing_triggers"] for branch in branches),
         "absent_columns": _all_said(branch["absent_columns"] for branch in branches),
         "replaced_values": _added(branch["replaced_values"] for branch in branches),
+        "puppi": ", ".join(sorted({branch.get("puppi") or "stored" for branch in branches})),
         "notes": _added(branch.get("notes", {}) for branch in branches),
         "jets_with_candidates_left_out": sum(
             branch["jets_with_candidates_left_out"] for branch in branches
@@ -148,13 +147,6 @@ def compare_luminosity(
         "n_missing": count(missing),
         "n_outside": count(outside),
     }
-
-
-def golden_sections(selection: Selection, *, is_mc: bool) -> Sections | None:
-    """The validated sections; None where every section is used."""
-    if is_mc or selection.golden_json is None:
-        return None
-    return read_sections(Path(selection.golden_json).expanduser(), "selection.golden_json")
 
 
 def write_merged(merged: Mapping[str, Any], directory: Path) -> None:

@@ -8,13 +8,15 @@ import numpy as np
 from coffea.nanoevents import PFNanoAODSchema
 from coffea.processor import ProcessorABC
 
-import treasure.skim.layout_a  # noqa: F401  (it joins the family)
 from treasure.config.dataset import Dataset
 from treasure.config.selection import Selection
+from treasure.errors import DataError
+from treasure.skim.golden import golden_mask
 from treasure.skim.kinematics import pt_order
 from treasure.skim.layouts import branches_of, recognise
 from treasure.skim.parts import EVENT_SCALARS, write_part
-from treasure.skim.selection import golden_mask, select
+from treasure.skim.puppi import weighted
+from treasure.skim.selection import select
 
 __all__ = ["SkimProcessor", "SkimSchema"]
 
@@ -23,6 +25,7 @@ class SkimSchema(PFNanoAODSchema):
     """PFNano; indices into collections that are not read are of no interest."""
 
     warn_missing_crossrefs = False
+    error_missing_event_ids = False  # that a branch is missing, the layouts say
 
 
 class SkimProcessor(ProcessorABC):
@@ -84,7 +87,10 @@ class SkimProcessor(ProcessorABC):
             "absent_columns": {f"{k}={v}" for k, v in layout.absent_columns.items()},
             "replaced_values": layout.replaced_values,
             "jets_with_candidates_left_out": truncated,
-            "notes": dict(getattr(layout, "notes", {})),
+            "puppi": {
+                "applied" if self.selection.apply_puppi or layout.puppi_applied else "stored"
+            },
+            "notes": dict(layout.notes),
             "sections": {(int(run), int(block)) for run, block in sections},
             # A set, since coffea adds numbers up: the largest over all chunks is wanted.
             "most_jets_in_event": {int(np.bincount(layout.jets.event[chosen]).max(initial=0))},
@@ -93,6 +99,13 @@ class SkimProcessor(ProcessorABC):
     def _write(self, path: Path, layout: Any, chosen: np.ndarray) -> int:
         """Write the chosen jets; tells how many have more candidates than the table takes."""
         candidates = layout.candidates(chosen)
+        if self.selection.apply_puppi and not layout.puppi_applied:
+            if "PFCands_puppiWeight" in layout.absent_columns:
+                raise DataError(
+                    f"{layout.where}: no PUPPI weights, which selection.apply_puppi asks for; set"
+                    " selection.apply_puppi to false"
+                )
+            candidates = weighted(candidates)
         most = self.selection.max_candidates
         first = most if self.selection.candidate_order == "aoj" else None
         order, counts = pt_order(candidates.counts, candidates.pt, first=first)

@@ -1,60 +1,18 @@
 """The selection of events and jets: the cuts, in their order, over one chunk."""
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from treasure.config.dataset import Dataset
 from treasure.config.selection import Selection
-from treasure.errors import ConfigError, DataError
-from treasure.fileset.inspection import adler32_of
+from treasure.errors import DataError
 from treasure.skim.cutflow import Cutflow
+from treasure.skim.golden import EventFilter
 from treasure.skim.layouts import Layout
 from treasure.skim.matching import DECAYS, matched
 
-__all__ = ["EventFilter", "golden_mask", "select"]
-
-EventFilter = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]
-
-
-def golden_mask(selection: Selection, *, is_mc: bool) -> EventFilter | None:
-    """The function (runs, luminosity blocks) -> validated, or None where nothing is asked.
-
-    Raises
-    ------
-    ConfigError
-        If the golden JSON is missing, is not one, or has another checksum than configured.
-    """
-    if is_mc or selection.golden_json is None:
-        return None
-    path = Path(selection.golden_json).expanduser()
-    if not path.is_file():
-        raise ConfigError(f"selection.golden_json: {path}: no such file; a golden JSON is needed")
-    wanted = selection.golden_json_adler32
-    # As numbers: the portal drops leading zeros.
-    if wanted is not None and int(adler32_of(path), 16) != int(wanted, 16):
-        raise ConfigError(
-            f"selection.golden_json: {path}: adler32 is {adler32_of(path)}, configured is {wanted};"
-            " download it again, or correct golden_json_adler32"
-        )
-    # Its kernel is compiled when it is imported, which only collision data have to pay.
-    from coffea.lumi_tools import LumiMask
-
-    try:
-        mask = LumiMask(str(path))
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ConfigError(
-            f"selection.golden_json: {path}: not a golden JSON ({error}); expected"
-            ' {"run": [[first, last], ...]}'
-        ) from error
-
-    def validated(runs: NDArray[np.int64], lumis: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return np.asarray(mask(runs.astype(np.uint32), lumis.astype(np.uint32)))
-
-    return validated
+__all__ = ["select"]
 
 
 def select(

@@ -1,0 +1,110 @@
+"""The golden JSON of collision data: which luminosity sections are validated for physics."""
+
+import json
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from treasure.config.selection import Selection
+from treasure.errors import ConfigError, TreasureError
+from treasure.skim.luminosity import Sections, read_sections
+from treasure.store import checksums
+
+__all__ = ["EventFilter", "golden_digest", "golden_mask", "golden_sections"]
+
+EventFilter = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]
+
+_KEY = "selection.golden_json"
+_RECORD = re.compile(r"record:\s*(\d+)")
+
+
+def golden_digest(selection: Selection, *, is_mc: bool) -> str | None:
+    """SHA-256 of a golden JSON that is a file; None where there is none to look at.
+
+    A record of the portal is not looked up: its number and checksum say what it is.
+    """
+    if is_mc or selection.golden_json is None or _is_record(selection.golden_json):
+        return None
+    path = Path(selection.golden_json).expanduser()
+    return checksums(path)["sha256"] if path.is_file() else None
+
+
+def golden_sections(selection: Selection, *, is_mc: bool) -> Sections | None:
+    """The validated sections; None for simulation, and where every section is used.
+
+    Raises
+    ------
+    ConfigError
+        If the golden JSON cannot be had, is not one, or has another checksum than configured.
+    """
+    if is_mc or selection.golden_json is None:
+        return None
+    path = _golden_json(selection)
+    wanted = selection.golden_json_adler32
+    if wanted is not None:
+        found = checksums(path)["adler32"]
+        # As numbers: the portal drops leading zeros.
+        if int(found, 16) != int(wanted, 16):
+            raise ConfigError(
+                f"{_KEY}: {path}: adler32 is {found}, configured is {wanted}; download it again, or"
+                " correct golden_json_adler32"
+            )
+    return read_sections(path, _KEY)
+
+
+def golden_mask(selection: Selection, *, is_mc: bool) -> EventFilter | None:
+    """The function (runs, luminosity blocks) -> validated, or None where nothing is asked.
+
+    Raises
+    ------
+    ConfigError
+        As `golden_sections`.
+    """
+    golden = golden_sections(selection, is_mc=is_mc)
+    if golden is None:
+        return None
+    # Its kernel is compiled when it is imported, which only collision data have to pay.
+    from coffea.lumi_tools import LumiMask
+
+    # It reads a file, and needs ranges that are sorted and disjoint.
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(golden, file)
+        file.flush()
+        mask = LumiMask(file.name)
+
+    def validated(runs: NDArray[np.int64], lumis: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return np.asarray(mask(runs.astype(np.uint32), lumis.astype(np.uint32)))
+
+    return validated
+
+
+def _is_record(name: str) -> bool:
+    return name.startswith("record:")
+
+
+def _golden_json(selection: Selection) -> Path:
+    name = str(selection.golden_json)
+    if not _is_record(name):
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise ConfigError(
+                f"{_KEY}: {path}: no such file; give the path of a golden JSON, record:<id> to get"
+                " it from the CERN Open Data portal, or null to use every section"
+            )
+        return path
+    number = _RECORD.fullmatch(name)
+    if number is None:
+        raise ConfigError(f"{_KEY}: {name!r}: expected record:<number>, such as record:14220")
+    from treasure.fileset.open_data import validated_runs
+
+    try:
+        return validated_runs(int(number[1]), selection.golden_json_adler32)
+    except TreasureError as error:
+        raise ConfigError(
+            f"{_KEY}: {name}: {error}. Or give the path of a local copy"
+            " (--set selection.golden_json=PATH), or null to use every section"
+        ) from error
