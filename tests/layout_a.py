@@ -81,7 +81,7 @@ def random_events(
     return {**events, **collections}
 
 
-_INTEGERS = {"jetId", "nConstituents", "jetIdx", "pFCandsIdx", "charge", "pdgId"}
+_INTEGERS = {"jetId", "nConstituents", "jetIdx", "pFCandsIdx", "pfCandIdx", "charge", "pdgId"}
 _INTEGERS |= {"genPartIdxMother", "status", "statusFlags"}
 _FIELDS = {
     "FatJet": [
@@ -97,13 +97,19 @@ _FIELDS = {
 _SCALARS = {"run": np.uint32, "luminosityBlock": np.uint32, "event": np.uint64}
 
 
-def write_events(path: Path, events: dict, *, drop: tuple[str, ...] = ()) -> Path:
-    """Write events as a TTree with NanoAOD counters; `drop` leaves branches out."""
+def write_events(
+    path: Path, events: dict, *, drop: tuple[str, ...] = (), others: dict | None = None
+) -> Path:
+    """Write events as a TTree with NanoAOD counters.
+
+    `drop` leaves branches out; `others` are collections of other names or fields.
+    """
+    known = {**_FIELDS, **(others or {})}
     types: dict = {}
     data: dict = {}
     for name, values in events.items():
-        if name in _FIELDS:
-            fields = [field for field in _FIELDS[name] if f"{name}_{field}" not in drop]
+        if name in known:
+            fields = [field for field in known[name] if f"{name}_{field}" not in drop]
             counts = np.array([len(items) for items in values], np.int64)
             columns = {
                 field: ak.unflatten(

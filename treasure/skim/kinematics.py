@@ -5,17 +5,22 @@ from numpy.typing import NDArray
 
 from treasure.skim.record import offsets_of
 
-__all__ = ["delta_r", "four_momentum", "pt_order"]
+__all__ = ["cartesian", "charge_of", "delta_r", "four_momentum", "pt_order"]
 
 Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+# Charges of the particles that particle flow knows; all others (130, 22, 1, 2) have none.
+_CHARGES = {211: 1, -211: -1, 11: -1, -11: 1, 13: -1, -13: 1}
 
 
-def four_momentum(
+def cartesian(
     pt: Float32, eta: Float32, phi: Float32, mass: Float32
-) -> tuple[Float32, Float32, Float32, Float32]:
-    """Cartesian four-momentum: double precision inside, rounded once, as ROOT's TLorentzVector.
+) -> tuple[Float64, Float64, Float64, Float64]:
+    """Cartesian four-momentum in double precision.
 
-    A negative (off-shell) mass counts as space-like there: ``E² = p² − m²``, at least 0.
+    A negative (off-shell) mass counts as space-like: ``E² = p² − m²``, at least 0, as in ROOT's
+    TLorentzVector.
 
     Parameters
     ----------
@@ -24,14 +29,50 @@ def four_momentum(
 
     Returns
     -------
-    px, py, pz, E: float32, shape (n,), GeV.
+    px, py, pz, E: float64, shape (n,), GeV.
     """
     p_t, angle = np.abs(pt.astype(np.float64)), phi.astype(np.float64)
     m = mass.astype(np.float64)
     px, py = p_t * np.cos(angle), p_t * np.sin(angle)
     pz = p_t * np.sinh(eta.astype(np.float64))
     energy = np.sqrt(np.maximum(px * px + py * py + pz * pz + np.copysign(m * m, m), 0.0))
-    return tuple(value.astype(np.float32) for value in (px, py, pz, energy))  # type: ignore[return-value]
+    return px, py, pz, energy
+
+
+def four_momentum(
+    pt: Float32, eta: Float32, phi: Float32, mass: Float32
+) -> tuple[Float32, Float32, Float32, Float32]:
+    """Cartesian four-momentum: double precision inside, rounded once, as ROOT's TLorentzVector.
+
+    Parameters
+    ----------
+    pt, eta, phi, mass
+        Shape (n,); GeV; a negative mass as in `cartesian`.
+
+    Returns
+    -------
+    px, py, pz, E: float32, shape (n,), GeV.
+    """
+    return tuple(v.astype(np.float32) for v in cartesian(pt, eta, phi, mass))  # type: ignore[return-value]
+
+
+def charge_of(pdg_id: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Charge of particle-flow candidates by PDG id: ±211, ±11 and ±13 have one, all others none.
+
+    Parameters
+    ----------
+    pdg_id
+        Shape (n,): 211 charged hadron, 11 electron, 13 muon, 22 photon, 130 neutral hadron, 1 and
+        2 the forward calorimeter; see the PDG's Monte Carlo particle numbering scheme.
+
+    Returns
+    -------
+    int32, shape (n,), in units of the positron's.
+    """
+    charge = np.zeros(len(pdg_id), np.int32)
+    for particle, value in _CHARGES.items():
+        charge[pdg_id == particle] = value
+    return charge
 
 
 def delta_r(

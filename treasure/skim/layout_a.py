@@ -2,30 +2,32 @@
 
 `PFCands_*` holds every candidate of an event once; each row of `FatJetPFCands` says that candidate
 `pFCandsIdx` belongs to jet `jetIdx`. Links are grouped by `jetIdx` here: that they lie
-contiguously, jet after jet, is not promised by the format.
+contiguously, jet after jet, is not promised by the format. Made by github.com/cms-jet/PFNano from
+November 2020 on (``addPFCands_cff.py``), and by what CMSSW took over from it.
 """
 
 from functools import cached_property
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from treasure.errors import DataError
-from treasure.skim.kinematics import four_momentum
-from treasure.skim.layouts import SENTINEL, Layout
-from treasure.skim.record import CANDIDATE_COLUMNS, Candidates, offsets_of
+from treasure.skim.record import CANDIDATE_COLUMNS, offsets_of
+from treasure.skim.stored_candidates import StoredCandidates
 
 __all__ = ["LayoutA"]
 
-_TRACK = ("d0", "d0Err", "dz", "dzErr")
 
+class LayoutA(StoredCandidates, kind="A"):
+    """`PFCands` with the link table `FatJetPFCands`.
 
-class LayoutA(Layout, kind="A"):
-    """`PFCands` with the link table `FatJetPFCands`."""
+    The order of a jet's candidates is that of its links. CMS stores the constituents of the two
+    soft-drop subjets first, then the others by falling PUPPI-weighted pt.
+    """
 
     summary = "PFCands and the link table FatJetPFCands"
-    required = (
+    required: ClassVar[tuple[str, ...]] = (
         *(f"PFCands_{name}" for name in ("pt", "eta", "phi", "mass", *CANDIDATE_COLUMNS[4:])),
         "FatJetPFCands_jetIdx",
         "FatJetPFCands_pFCandsIdx",
@@ -44,57 +46,25 @@ class LayoutA(Layout, kind="A"):
         if (local >= jets_of_event).any():
             first = int(np.flatnonzero(local >= jets_of_event)[0])
             raise DataError(
-                f"{self.where}: FatJetPFCands_jetIdx is {local[first]} in an event of"
-                f" {jets_of_event[first]} jets; the file is damaged, make it again"
+                f"{self.where}: {self.in_input('FatJetPFCands_jetIdx')} is {local[first]} in an"
+                f" event of {jets_of_event[first]} jets; the file is damaged, make it again"
             )
         return np.where(local < 0, -1, local + self.jet_offsets[:-1][self._link_event])
 
-    def computed_column(self, name: str, jets: NDArray[np.int64]) -> NDArray[Any] | None:
-        if name != "nConstituents":
-            return None
-        linked = self._link_jet[self._link_jet >= 0]
-        return np.bincount(linked, minlength=len(self.jets))[jets]
-
-    def candidates(self, jets: NDArray[np.int64]) -> Candidates:
+    def find_constituents(
+        self, jets: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         row_of_jet = np.full(len(self.jets) + 1, -1)  # the last one is for links to no jet
         row_of_jet[jets] = np.arange(len(jets))
         row = row_of_jet[self._link_jet]
         links = np.flatnonzero(row >= 0)
         if (np.diff(row[links]) < 0).any():
             links = links[np.argsort(row[links], kind="stable")]
-        chosen = self._candidate_positions(links)
-
-        def read(name: str) -> NDArray[Any]:
-            return self.flat(f"PFCands_{name}")[chosen]
-
-        kinematics = [read(name).astype(np.float32) for name in ("pt", "eta", "phi", "mass")]
-        columns: dict[str, NDArray[Any]] = dict(
-            zip(CANDIDATE_COLUMNS[:4], four_momentum(*kinematics), strict=True)
-        )
-        for name in CANDIDATE_COLUMNS[:4]:
-            if not np.isfinite(columns[name]).all():
-                raise DataError(
-                    f"{self.where}: a candidate has {name} that is not finite (PFCands_pt, eta,"
-                    " phi, mass); the file is damaged, make it again or leave it out"
-                )
-        for name in _TRACK:
-            columns[name] = read(name).astype(np.float32)
-        self._flag_bad_tracks(columns)
-        for name in ("charge", "pdgId"):
-            columns[name] = read(name).astype(np.int32)
-        columns["puppiWeight"] = self.finite("PFCands_puppiWeight", read("puppiWeight"))
         counts = np.bincount(row[links], minlength=len(jets)).astype(np.int64)
-        return Candidates(counts, kinematics[0], columns)
+        return self.linked_candidates(links), counts
 
-    def _flag_bad_tracks(self, columns: dict[str, NDArray[Any]]) -> None:
-        """All four −1, which means no track details, where one of them is not finite."""
-        bad = ~np.logical_and.reduce([np.isfinite(columns[name]) for name in _TRACK])
-        if bad.any():
-            self.replaced_values["PFCands_d0, d0Err, dz, dzErr"] = int(np.count_nonzero(bad))
-            for name in _TRACK:
-                columns[name] = np.where(bad, SENTINEL, columns[name])
-
-    def _candidate_positions(self, links: NDArray[np.int64]) -> NDArray[np.int64]:
+    def linked_candidates(self, links: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Positions in the collection of candidates that rows of the link table lead to."""
         local = self.flat("FatJetPFCands_pFCandsIdx")[links].astype(np.int64)
         counts = self.counts("PFCands_pt")
         event = self._link_event[links]
@@ -102,7 +72,7 @@ class LayoutA(Layout, kind="A"):
         if wrong.any():
             first = int(np.flatnonzero(wrong)[0])
             raise DataError(
-                f"{self.where}: FatJetPFCands_pFCandsIdx is {local[first]} in an event of"
-                f" {counts[event[first]]} candidates; the file is damaged, make it again"
+                f"{self.where}: {self.in_input('FatJetPFCands_pFCandsIdx')} is {local[first]} in an"
+                f" event of {counts[event[first]]} candidates; the file is damaged, make it again"
             )
         return local + offsets_of(counts)[:-1][event]

@@ -1,9 +1,11 @@
 """Input layouts: one class each, one interface, chosen by name or recognised.
 
 A layout reads a chunk of NanoEvents and gives the typed records of `treasure.skim.record`. A kind
-is one class: ``class Mine(Layout, kind="mine")`` with `summary`, `required` and `candidates`. One
-of your own is named in the configuration as ``module:Class`` (`datasets.<name>.layout`). Where
-only the names of branches differ, subclass the layout that fits and give `renamed`.
+is one class: ``class Mine(Layout, kind="mine")`` with `summary`, `required` and `candidates`; where
+candidates are the rows of a collection, as in A to D, `treasure.skim.stored_candidates` does the
+rest. One of your own is named in the configuration as ``module:Class``
+(`datasets.<name>.layout`). Where only the names of branches differ, subclass the layout that fits
+and give `renamed`.
 """
 
 from abc import ABC, abstractmethod
@@ -34,6 +36,10 @@ SENTINEL = np.float32(-1)  # stands for a column that the input does not have
 _COMMON = (
     "run", "luminosityBlock", "event", "genWeight", "HLT_*", "Flag_*",
     "nFatJet", "FatJet_*", "nGenPart", "GenPart_*",
+    # Of all layouts, so that messages can say what is there.
+    *(f"{start}{name}" for name in ("PFCand", "PFCands", "FatJetPFCand", "FatJetPFCands")
+      for start in ("n", "")),
+    *(f"{name}_*" for name in ("PFCand", "PFCands", "FatJetPFCand", "FatJetPFCands")),
 )  # fmt: skip
 _EVENT_BRANCHES = ("run", "luminosityBlock", "event")
 _JET_BRANCHES = ("FatJet_pt", "FatJet_eta", "FatJet_phi", "FatJet_msoftdrop")
@@ -77,18 +83,28 @@ class Layout(ABC, Plugin, family=True):
     renamed
         Name of a collection (``PFCands``) or of a branch (``FatJetPFCands_pFCandsIdx``) -> what the
         input calls it.
+    puppi_applied
+        Whether the stored momenta of candidates are multiplied by their PUPPI weights already.
+    absent_columns
+        Column that the input lacks -> what stands there instead; filled while columns are read.
+    replaced_values
+        Column -> how many values were not finite.
+    notes
+        What else was done to jets -> to how many.
     """
 
     summary: ClassVar[str]
     required: ClassVar[tuple[str, ...]]
     renamed: ClassVar[Mapping[str, str]] = {}
+    puppi_applied: ClassVar[bool] = False
 
     def __init__(self, events: Any, branches: set[str], where: str) -> None:
         self.events = events
         self._found = branches
         self.where = where
-        self.absent_columns: dict[str, str] = {}  # column -> what stands there instead
-        self.replaced_values: dict[str, int] = {}  # column -> values that were not finite
+        self.absent_columns: dict[str, str] = {}
+        self.replaced_values: dict[str, int] = {}
+        self.notes: dict[str, int] = {}
 
     @classmethod
     def in_input(cls, branch: str) -> str:
@@ -154,6 +170,8 @@ class Layout(ABC, Plugin, family=True):
             branch = f"FatJet_{name}"
             if self.has(branch):
                 columns[name] = self.finite(branch, self.flat(branch)[jets].astype(np.float32))
+                if branch in self.renamed:
+                    self.absent_columns[branch] = self.in_input(branch)
             elif (computed := self.computed_column(name, jets)) is not None:
                 columns[name] = computed.astype(np.float32)
                 self.absent_columns[branch] = "computed"
@@ -210,14 +228,24 @@ class Layout(ABC, Plugin, family=True):
         return values
 
 
+def _known() -> dict[str, type[Layout]]:
+    """Layouts by name; those of the project join the family when they are imported."""
+    from treasure.skim import layout_a, layout_b, layout_c, layout_d  # noqa: F401
+
+    return Layout.kinds
+
+
+def _chosen(wanted: str) -> list[type[Layout]]:
+    """The layouts to try: with "auto" all known ones, A before C, whose branches A has too."""
+    known = _known()
+    if wanted == "auto":
+        return [known[kind] for kind in sorted(known)]
+    return [lookup(Layout, wanted)]  # type: ignore[type-abstract]
+
+
 def branches_to_read(wanted: str) -> list[str]:
     """Names and globs of the branches that a layout, or with "auto" any known one, may read."""
-    layouts = Layout.kinds.values() if wanted == "auto" else [_chosen(wanted)]
-    return sorted({*_COMMON, *(name for layout in layouts for name in layout.branch_filter())})
-
-
-def _chosen(wanted: str) -> type[Layout]:
-    return lookup(Layout, wanted)  # type: ignore[type-abstract]
+    return sorted({*_COMMON, *(name for each in _chosen(wanted) for name in each.branch_filter())})
 
 
 def recognise(branches: set[str], wanted: str, where: str) -> type[Layout]:
@@ -239,18 +267,35 @@ def recognise(branches: set[str], wanted: str, where: str) -> type[Layout]:
     DataError
         If the branches do not fit; names what was found and what is missing.
     """
-    tried = [Layout.kinds[kind] for kind in sorted(Layout.kinds)]
-    if wanted != "auto":
-        tried = [_chosen(wanted)]
+    tried = _chosen(wanted)
     for layout in tried:
         if not layout.missing(branches):
             return layout
     best = min(tried, key=lambda layout: len(layout.missing(branches)))
     missing = best.missing(branches)
-    shown = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
+    for needed, why in (
+        (_EVENT_BRANCHES, "an event is known by run, luminosityBlock and event"),
+        (_JET_BRANCHES, "jets are NanoAOD's FatJet"),
+    ):
+        absent = [name for name in map(best.in_input, needed) if name in missing]
+        if absent:
+            raise DataError(
+                f"{where}: no branch {_listed(absent)}; {why}. Use CMS NanoAOD or PFNano from which"
+                " it was not dropped, or a layout of your own (layout: module:Class)"
+            )
     found = sorted({name.split("_")[0] for name in branches if "PFCand" in name})
+    if not found and wanted == "auto":
+        raise DataError(
+            f"{where}: no particle-flow candidates (no branch PFCands_*, FatJetPFCands_* or"
+            " PFCand_*), as in NanoAOD before version 15; use PFNano made from the same MiniAOD"
+            " (github.com/cms-jet/PFNano), or NanoAOD 15"
+        )
     raise DataError(
         f"{where}: candidate collections found: {', '.join(found) or 'none'}; layout"
-        f" {best.kind or wanted} ({best.summary}) also needs {shown}. Known are:"
-        f" {', '.join(sorted(Layout.kinds))}, and module:Class"
+        f" {best.kind or wanted} ({best.summary}) also needs {_listed(missing)}. Known are:"
+        f" {', '.join(sorted(_known()))}, and module:Class"
     )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
