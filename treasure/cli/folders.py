@@ -1,0 +1,70 @@
+"""`treasure inspect` of folders: tokenizers, stages, releases; and the stage that made a file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from treasure import store
+from treasure.cli.terminal import SHOWN_ITEMS, brief, console, headline, rows
+from treasure.errors import DataError
+
+__all__ = ["inspect_directory", "inspect_manifest", "provenance"]
+
+
+def inspect_directory(path: Path) -> None:
+    """Print what the folder of an artefact, a stage or a release holds."""
+    if (path / "tokenizer.json").is_file():
+        described = store.read_json(path / "tokenizer.json")
+        headline(path, "tokenizer artefact", described)
+        if (path / "metrics.json").is_file():
+            headline(path / "metrics.json", "metrics", store.read_json(path / "metrics.json"))
+    elif (path / store.MANIFEST).is_file():
+        inspect_manifest(path / store.MANIFEST, store.read_manifest(path))
+    else:
+        inside = sorted(p.name for p in path.iterdir())
+        raise DataError(
+            f"{path}: a folder without {store.MANIFEST} or tokenizer.json: not a finished stage,"
+            f" release or tokenizer (it holds {brief(inside) or 'nothing'})"
+        )
+
+
+def inspect_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Print what a manifest says of the stage or release in its folder."""
+    kind = "release" if (path.parent / "croissant.json").is_file() else "finished stage"
+    simple = {k: v for k, v in manifest.items() if isinstance(v, (str, int, float))}
+    summary = manifest.get("summary", {})
+    headline(path.parent, kind, {**simple, **({"summary": summary} if summary else {})})
+    files = manifest["files"]
+    if isinstance(files, dict):
+        files = [{"path": name, **facts} for name, facts in files.items()]
+    columns = [c for c in ("path", "size", "rows", "sha256") if any(c in f for f in files)]
+    for file in files:
+        file["sha256"] = f"{str(file.get('sha256', ''))[:12]}…"
+    files = sorted(files, key=lambda file: not file.get("rows"))  # tables first
+    table = [[file.get(column, "") for column in columns] for file in files]
+    rows(f"files ({len(files)})", columns, table[:SHOWN_ITEMS])
+
+
+def provenance(path: Path) -> None:
+    """Print the stage that made a file: the nearest manifest above it that says so."""
+    for folder in [path, *path.resolve().parents][:6]:
+        if not (folder / store.MANIFEST).is_file() or folder / store.MANIFEST == path:
+            continue
+        manifest = store.read_manifest(folder)
+        if "fingerprint" not in manifest or "task" not in manifest:
+            continue
+        console.print()
+        console.print(
+            Text.assemble(
+                "made by ", (str(manifest.get("label", manifest["task"])), "bold"),
+                f", fingerprint {manifest['fingerprint'][:10]}, configuration "
+                f"{manifest.get('config', {}).get('name')}, "
+                f"software treasure {manifest.get('software', {}).get('treasure')}",
+            ),
+            soft_wrap=True,
+        )  # fmt: skip
+        for name, fingerprints in manifest.get("identity", {}).get("requires", {}).items():
+            console.print(f"  from {name}: {', '.join(f[:10] for f in fingerprints)}")
+        return

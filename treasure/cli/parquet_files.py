@@ -1,0 +1,84 @@
+"""`treasure inspect` of parquet: skims, token tables and others."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.text import Text
+
+from treasure.cli.terminal import aligned, headline, note, rows
+from treasure.errors import DataError
+
+__all__ = ["inspect_parquet"]
+
+
+def inspect_parquet(path: Path, shown_rows: int) -> None:
+    """Print schema, ranges (from the statistics of the file), metadata and the first rows."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            _inspect(path, file, shown_rows)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: cannot be read as parquet: {error}") from None
+
+
+def _inspect(path: Path, file: Any, shown_rows: int) -> None:
+    columns = file.schema_arrow.names
+    metadata = file.schema_arrow.metadata or {}
+    kind = "token table (parquet)" if "tokens" in columns else "parquet table"
+    if metadata.get(b"treasure_format") == b"skim":
+        kind = "part of a skim (parquet table)"
+    headline(
+        path,
+        kind,
+        {
+            "size in bytes": path.stat().st_size,
+            "rows": file.metadata.num_rows,
+            "row groups": file.metadata.num_row_groups,
+            "columns": len(columns),
+        },
+    )
+    lines: list[Text | list[str | Text]] = [*_ranges(file)]
+    aligned(["column", "type", "values", "min", "max", "null"], lines)
+    for key, value in metadata.items():
+        note("metadata", key.decode(), value.decode(errors="replace"))
+    if shown_rows and file.metadata.num_rows:
+        head = next(file.iter_batches(batch_size=shown_rows)).to_pydict()
+        order = sorted(columns, key=lambda name: name != "tokens")
+        values = [[head[name][row] for name in order] for row in range(len(head[order[0]]))]
+        rows("first rows", order, values)
+
+
+def _ranges(file: Any) -> list[list[str | Text]]:
+    """A line for each leaf; of lists, the range is that of their values."""
+    footer = file.metadata
+    lines: list[list[str | Text]] = []
+    for number in range(footer.num_columns):
+        leaf = footer.schema.column(number)
+        chunks = [footer.row_group(group).column(number) for group in range(footer.num_row_groups)]
+        known = [chunk.statistics for chunk in chunks]
+        with_range = [one for one in known if one is not None and one.has_min_max]
+        nulls = sum(one.null_count or 0 for one in known if one is not None)
+        name = leaf.path.split(".")[0]
+        arrow = file.schema_arrow.field(name).type
+        kind = f"{arrow.value_type}, coded" if pa.types.is_dictionary(arrow) else str(arrow)
+        lines.append(
+            [
+                name,
+                kind.replace("element: ", "").replace(" not null", ""),
+                f"{sum(chunk.num_values for chunk in chunks):,}",
+                _value(min((one.min for one in with_range), default=None)),
+                _value(max((one.max for one in with_range), default=None)),
+                f"{nulls:,}" if nulls else "·",
+            ]
+        )
+    return lines
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "·"
+    if isinstance(value, float):
+        return f"{value + 0.0:.6g}"  # the footer says −0 for a least value of 0
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return text if len(text) <= 20 else f"{text[:19]}…"
