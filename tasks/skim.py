@@ -8,6 +8,8 @@ from tasks.messages import say
 
 __all__ = ["MergeCutflows", "SkimJets"]
 
+_LIMITS = ("limit_files", "entry_start", "entry_stop")
+
 
 class SkimJets(FilesetBranches):
     """Select large-radius jets and their candidates; one branch for each group of files.
@@ -26,7 +28,7 @@ class SkimJets(FilesetBranches):
             "selection": section(self.tree.selection),
         }
         # Another content of the same file selects other events.
-        if digest := golden_digest(self.tree.selection, is_mc=self.entry.is_mc):
+        if digest := golden_digest(self.tree.selection, self.entry):
             settings["golden_json_sha256"] = digest
         return settings
 
@@ -72,7 +74,9 @@ class MergeCutflows(DatasetTask):
                 str(self.dataset),
                 self.entry,
                 planned=fileset.luminosity_sections,
-                golden=golden_sections(self.tree.selection, is_mc=self.entry.is_mc),
+                golden=golden_sections(self.tree.selection, self.entry),
+                limits={k: v for k in _LIMITS if (v := fileset.source.get(k))},
+                files_left_out=[file.model_dump() for file in fileset.bad_files],
             )
             write_merged(merged, stage.directory)
             # not the cutflow itself: the stages before say theirs, and it would count twice

@@ -1,14 +1,17 @@
 """The golden JSON of collision data: which luminosity sections are validated for physics."""
 
 import json
+import os
 import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from treasure.config.dataset import CernOpenDataSource, Dataset
 from treasure.config.selection import Selection
 from treasure.errors import ConfigError, TreasureError
 from treasure.skim.luminosity import Sections, read_sections
@@ -22,18 +25,18 @@ _KEY = "selection.golden_json"
 _RECORD = re.compile(r"record:\s*(\d+)")
 
 
-def golden_digest(selection: Selection, *, is_mc: bool) -> str | None:
+def golden_digest(selection: Selection, dataset: Dataset) -> str | None:
     """SHA-256 of a golden JSON that is a file; None where there is none to look at.
 
     A record of the portal is not looked up: its number and checksum say what it is.
     """
-    if is_mc or selection.golden_json is None or _is_record(selection.golden_json):
+    if dataset.is_mc or selection.golden_json is None or _is_record(selection.golden_json):
         return None
-    path = Path(selection.golden_json).expanduser()
+    path = _path(selection.golden_json)
     return checksums(path)["sha256"] if path.is_file() else None
 
 
-def golden_sections(selection: Selection, *, is_mc: bool) -> Sections | None:
+def golden_sections(selection: Selection, dataset: Dataset) -> Sections | None:
     """The validated sections; None for simulation, and where every section is used.
 
     Raises
@@ -41,9 +44,9 @@ def golden_sections(selection: Selection, *, is_mc: bool) -> Sections | None:
     ConfigError
         If the golden JSON cannot be had, is not one, or has another checksum than configured.
     """
-    if is_mc or selection.golden_json is None:
+    if dataset.is_mc or selection.golden_json is None:
         return None
-    path = _golden_json(selection)
+    path = _golden_json(selection, dataset)
     wanted = selection.golden_json_adler32
     if wanted is not None:
         found = checksums(path)["adler32"]
@@ -56,7 +59,7 @@ def golden_sections(selection: Selection, *, is_mc: bool) -> Sections | None:
     return read_sections(path, _KEY)
 
 
-def golden_mask(selection: Selection, *, is_mc: bool) -> EventFilter | None:
+def golden_mask(selection: Selection, dataset: Dataset) -> EventFilter | None:
     """The function (runs, luminosity blocks) -> validated, or None where nothing is asked.
 
     Raises
@@ -64,7 +67,7 @@ def golden_mask(selection: Selection, *, is_mc: bool) -> EventFilter | None:
     ConfigError
         As `golden_sections`.
     """
-    golden = golden_sections(selection, is_mc=is_mc)
+    golden = golden_sections(selection, dataset)
     if golden is None:
         return None
     # Its kernel is compiled when it is imported, which only collision data have to pay.
@@ -82,14 +85,18 @@ def golden_mask(selection: Selection, *, is_mc: bool) -> EventFilter | None:
     return validated
 
 
+def _path(name: str) -> Path:
+    return Path(os.path.expandvars(name)).expanduser()
+
+
 def _is_record(name: str) -> bool:
     return name.startswith("record:")
 
 
-def _golden_json(selection: Selection) -> Path:
+def _golden_json(selection: Selection, dataset: Dataset) -> Path:
     name = str(selection.golden_json)
     if not _is_record(name):
-        path = Path(name).expanduser()
+        path = _path(name)
         if not path.is_file():
             raise ConfigError(
                 f"{_KEY}: {path}: no such file; give the path of a golden JSON, record:<id> to get"
@@ -101,8 +108,11 @@ def _golden_json(selection: Selection) -> Path:
         raise ConfigError(f"{_KEY}: {name!r}: expected record:<number>, such as record:14220")
     from treasure.fileset.open_data import validated_runs
 
+    options: dict[str, Any] = {}
+    if isinstance(dataset.source, CernOpenDataSource):  # the same portal, or folder
+        options = {name: getattr(dataset.source, name) for name in ("portal", "folder", "offline")}
     try:
-        return validated_runs(int(number[1]), selection.golden_json_adler32)
+        return validated_runs(int(number[1]), selection.golden_json_adler32, **options)
     except TreasureError as error:
         raise ConfigError(
             f"{_KEY}: {name}: {error}. Or give the path of a local copy"

@@ -54,6 +54,8 @@ def merge(
     *,
     planned: Sections | None = None,
     golden: Sections | None = None,
+    limits: Mapping[str, Any] | None = None,
+    files_left_out: Sequence[Mapping[str, str]] = (),
 ) -> dict[str, Any]:
     """Add up what the branches say.
 
@@ -67,6 +69,10 @@ def merge(
         The luminosity sections that the source says the dataset has; None where it does not know.
     golden
         The validated ones; None where every section is used.
+    limits
+        How the source was restricted (`limit_files`, `entry_start`, `entry_stop`).
+    files_left_out
+        Those that the fileset lists as bad: uri, reason.
 
     Returns
     -------
@@ -96,6 +102,8 @@ def merge(
         ],
         "chunks": sum(branch["chunks"] for branch in branches),
         "files": [file for branch in branches for file in branch["files"]],
+        "files_left_out": [dict(file) for file in files_left_out],
+        "limits": dict(limits or {}),
         "layouts": sorted({layout for branch in branches for layout in branch["layouts"]}),
         "missing_triggers": _added(branch["missing_triggers"] for branch in branches),
         "absent_columns": _all_said(branch["absent_columns"] for branch in branches),
@@ -150,8 +158,11 @@ def compare_luminosity(
 
 
 def write_merged(merged: Mapping[str, Any], directory: Path) -> None:
-    """Write `MERGED` and, for collision data, `PROCESSED`."""
+    """Write `MERGED`, the report, and for collision data `PROCESSED`."""
+    from treasure.skim.cutflow_page import REPORT, write_page
+
     write_json(directory / MERGED, merged)
+    write_page(directory / REPORT, merged)
     if merged["luminosity"] is not None:
         write_json(directory / PROCESSED, merged["luminosity"]["processed"])
 

@@ -59,7 +59,7 @@ class SkimProcessor(ProcessorABC):
         self.directory = directory
         self.numbers = numbers
         self.done = done
-        self.validated = golden_mask(selection, is_mc=dataset.is_mc)
+        self.validated = golden_mask(selection, dataset)
 
     def process(self, events: Any) -> dict[str, Any]:
         """Skim one chunk of NanoEvents."""
