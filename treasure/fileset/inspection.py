@@ -168,6 +168,12 @@ def _entries(file: uproot.ReadOnlyDirectory, location: str, tree: str) -> int:
         raise DataError(
             f"{location}: no tree {tree!r} (found: {found}); set source.tree to the right name"
         )
+    if classes[tree] == "ROOT::RNTuple":
+        # coffea builds its collections of NanoAOD from the counters of a TTree.
+        raise DataError(
+            f"{location}: {tree!r} is an RNTuple; a TTree was expected. Write it again as one, with"
+            " ROOT's RDataFrame.Snapshot, or uproot's mktree and extend"
+        )
     if classes[tree] != "TTree":
         raise DataError(f"{location}: {tree!r} is a {classes[tree]}; a TTree was expected")
     entries = int(file[tree].num_entries)

@@ -30,7 +30,19 @@ def locate(patterns: list[str], folder: str | os.PathLike[str] = ".") -> list[st
     found: set[str] = set()
     for pattern in patterns:
         found.update(_expand(pattern, str(folder), lists=()))
+    for name in found:
+        _refuse_undecodable(name)
     return sorted(found)
+
+
+def _refuse_undecodable(name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        readable = os.fsencode(name).decode(errors="backslashreplace")
+        raise DataError(
+            f"{readable}: its name is not UTF-8, so that no JSON can hold it; rename the file"
+        ) from None
 
 
 def anchored(pattern: str, folder: str | os.PathLike[str] = ".") -> str:

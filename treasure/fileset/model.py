@@ -139,7 +139,11 @@ class Fileset(BaseModel):
         return [files[start : start + self.files_per_branch] for start in starts]
 
     def to_coffea(self) -> dict[str, Any]:
-        """The fileset as coffea reads it; validates as `coffea.dataset_tools` `DataGroupSpec`."""
+        """The fileset as coffea reads it, with the ranges of entries as its steps.
+
+        It validates as `coffea.dataset_tools` `DataGroupSpec`, which knows a ROOT file by
+        ``.root`` in its name. Files of which nothing is to be read are left out.
+        """
         return {
             self.dataset: {
                 "files": {
@@ -150,6 +154,7 @@ class Fileset(BaseModel):
                         "uuid": file.uuid,
                     }
                     for file in self.files
+                    if file.selected_entries
                 },
                 "metadata": {"source": self.source},
             }

@@ -129,7 +129,11 @@ def expand(url: str) -> list[str]:
         return [url]
     if any(character in path for character in "*?["):
         found = patiently(lambda: filesystem.glob(path, detail=True), url)
-        names = [name for name, info in found.items() if info.get("type") != "directory"]
+        names = [
+            name
+            for name, info in found.items()
+            if info.get("type") != "directory" and ("/." not in name or "/." in path)
+        ]
         return sorted(filesystem.unstrip_protocol(name) for name in names)
     if path.endswith(".root"):
         return [url]

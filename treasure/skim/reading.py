@@ -1,0 +1,184 @@
+"""Reading one file of a fileset: verify it, divide it into chunks, run a processor over them."""
+
+import itertools
+import time
+import uuid
+import warnings
+from pathlib import Path
+from typing import Any
+
+import uproot
+from coffea.processor import IterativeExecutor, Runner, accumulate
+from coffea.processor.executor import WorkItem
+
+from treasure.errors import DataError, TreasureError
+from treasure.fileset.inspection import open_options
+from treasure.fileset.model import FilesetFile, is_url
+from treasure.fileset.remote import may_pass, patiently, remote_file
+from treasure.skim.luminosity_blocks import luminosity_blocks
+from treasure.skim.processor import SkimProcessor, SkimSchema
+
+__all__ = ["check_size", "chunk_bounds", "read_file"]
+
+_PAUSES = (2.0, 10.0)  # seconds before a chunk whose server failed is read again
+
+
+class _PatientExecutor(IterativeExecutor):
+    """One chunk after the other, again where a server failed.
+
+    Coffea's own draws a progress bar that cannot be switched off, and repeats at once, and
+    whatever the reason was.
+    """
+
+    def __call__(self, items: Any, function: Any, accumulator: Any) -> Any:
+        def attempt(item: Any) -> Any:
+            for pause in _PAUSES:
+                try:
+                    return function(item)
+                except Exception as error:
+                    if not is_url(item.filename) or not may_pass(error):
+                        raise
+                time.sleep(pause)
+            return function(item)
+
+        return accumulate(map(attempt, items), accumulator), 0
+
+
+def chunk_bounds(file: FilesetFile, most: int) -> list[tuple[int, int]]:
+    """Entries (start, stop) of the chunks of a file's range: as few and as even as can be.
+
+    Parameters
+    ----------
+    most
+        Entries that a chunk may have.
+    """
+    start, stop = file.entry_range
+    number = -(-(stop - start) // most)
+    bounds = [start + (stop - start) * i // number for i in range(number)] + [stop]
+    return list(itertools.pairwise(bounds))
+
+
+def check_size(file: FilesetFile) -> None:
+    """DataError if a file is gone, or not of the size that the fileset says."""
+    if is_url(file.location):
+        size = remote_file(file.location).size
+    else:
+        path = Path(file.location)
+        if not path.is_file():
+            raise DataError(
+                f"{path}: no such file, but the fileset lists it; bring it back, or make the"
+                " fileset again with CreateFileset"
+            )
+        size = path.stat().st_size
+    if size != file.size:
+        raise _changed(file, "size", size, file.size)
+
+
+def read_file(
+    file: FilesetFile,
+    path: str,
+    dataset_name: str,
+    processor: SkimProcessor,
+    *,
+    events_per_chunk: int,
+    branches: list[str],
+) -> tuple[dict[str, Any], set[tuple[int, int]]]:
+    """Run a processor over the chosen entries of a file.
+
+    Parameters
+    ----------
+    file, path
+        The file as the fileset knows it, and what to open: its location, or a copy of it.
+    processor
+        Gets every chunk, with the file's location as ``metadata["filename"]``.
+    branches
+        Names and globs of the branches to read.
+
+    Returns
+    -------
+    What the processor returned, added up, and the luminosity sections (run, section) of the file.
+
+    Raises
+    ------
+    DataError
+        If the file is another one than that of the fileset, is damaged, or a chunk was lost.
+    """
+    options = open_options(path)
+    try:
+        if is_url(path):
+            blocks = patiently(lambda: _verified(file, path), path)
+        else:
+            blocks = _verified(file, path)
+        chunks = [
+            WorkItem(
+                dataset=dataset_name,
+                filename=path,
+                treename=file.tree,
+                entrystart=start,
+                entrystop=stop,
+                fileuuid=uuid.UUID(file.uuid).bytes,
+                usermeta={"filename": file.location},
+            )
+            for start, stop in chunk_bounds(file, events_per_chunk)
+        ]
+        runner = Runner(
+            executor=_PatientExecutor(retries=0),  # it has a rule of its own
+            schema=SkimSchema,
+            skipbadfiles=False,
+            processor_compression=None,  # run this very instance: it tells the progress
+        )
+        with warnings.catch_warnings():
+            # Counters and collections of branches that are left aside.
+            warnings.filterwarnings("ignore", module="coffea.nanoevents")
+            result = runner.run(
+                chunks,
+                processor_instance=processor,
+                uproot_options=options,
+                # Trees of the experiments have thousands of branches more than are read.
+                iteritems_options={"filter_name": branches},
+            )
+    except Exception as error:
+        raise _explained(error, file) from error
+    lost = set(chunks) - set(result["processed"])
+    if lost:
+        first = min(chunk.entrystart for chunk in lost)
+        raise DataError(
+            f"{file.location}: {len(lost)} of {len(chunks)} chunks were not processed, the first"
+            f" from entry {first}; run again"
+        )
+    out = result["out"]
+    return out, (blocks or set()) | out.get("sections", set())
+
+
+def _verified(file: FilesetFile, path: str) -> set[tuple[int, int]] | None:
+    """Luminosity blocks of a file that is read whole and is the one of the fileset."""
+    with uproot.open({path: None}, **open_options(path)) as opened:
+        if str(opened.file.uuid) != file.uuid:
+            raise _changed(file, "UUID", opened.file.uuid, file.uuid)
+        entries = int(opened[file.tree].num_entries)
+        if entries != file.entries:
+            raise _changed(file, "number of entries", entries, file.entries)
+        return luminosity_blocks(opened) if file.selected_entries == entries else None
+
+
+def _changed(file: FilesetFile, what: str, now: object, then: object) -> DataError:
+    return DataError(
+        f"{file.location}: file changed since the fileset was made: {what} is {now}, was {then};"
+        " make the fileset again with CreateFileset"
+    )
+
+
+def _explained(error: Exception, file: FilesetFile) -> TreasureError:
+    """What went wrong, out of the layers that coffea puts around it."""
+    cause: BaseException | None = error
+    innermost: BaseException = error
+    while cause is not None:
+        if isinstance(cause, TreasureError):
+            return cause
+        innermost = cause
+        cause = cause.__cause__
+    text = " ".join(f"{type(innermost).__name__}: {innermost}".split())[:300]
+    remedy = "the file may be damaged: compare its checksum with the fileset, copy or make it again"
+    if is_url(file.location) and may_pass(error):
+        remedy = "the server failed several times: run again, or set source.stage to true"
+    return DataError(f"{file.location}: cannot be read ({text}); {remedy}")
