@@ -1,6 +1,8 @@
 """CreateFileset: which files a dataset has, and what is in them."""
 
+from collections.abc import Iterable
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 from tasks.base import DatasetTask, section
@@ -10,9 +12,19 @@ from treasure import store
 from treasure.errors import DataError
 from treasure.fileset.locate import anchored
 
-__all__ = ["CreateFileset", "FilesetBranches"]
+__all__ = [
+    "FILESET",
+    "CreateFileset",
+    "FilesetBranches",
+    "refuse_other_files",
+    "saved_fileset",
+    "uuids",
+]
 
 FILESET = "fileset.json"
+
+# Of a source: how it is read, which changes no byte.
+_RUN_ONLY = ("stage", "offline", "portal", "folder")
 
 
 class CreateFileset(DatasetTask):
@@ -21,16 +33,21 @@ class CreateFileset(DatasetTask):
     For a simulated dataset the files are simulated first.
     """
 
+    schema = 2
+
     @property
     def is_simulated(self) -> bool:
         return bool(self.entry.source.kind == "simulation")
 
     def settings(self) -> dict[str, Any]:
         if self.is_simulated:
-            return {"source": section(self.entry.source, "kind", "n_files")}
-        # The same relative path means other files in another folder.
-        files = [anchored(pattern) for pattern in self.entry.source.files]
-        return {"source": {**section(self.entry.source), "files": files}}
+            source = section(self.entry.source, "kind", "n_files")
+        else:
+            source = section(self.entry.source, exclude=_RUN_ONLY)
+        if "files" in source:
+            # The same relative path means other files in another folder.
+            source["files"] = [anchored(pattern) for pattern in source["files"]]
+        return {"source": source, "files_per_branch": self.entry.files_per_branch}
 
     def requirements(self) -> dict[str, Any]:
         return {"simulation": SimulatePFNano.req(self)} if self.is_simulated else {}
@@ -54,7 +71,7 @@ class CreateFileset(DatasetTask):
             stage.summary = {
                 "files": len(fileset.files),
                 "files_left_out": len(fileset.bad_files),
-                "events": sum(file.entries for file in fileset.files),
+                "events": fileset.entries,
                 "bytes": sum(file.size for file in fileset.files),
             }
 
@@ -62,22 +79,20 @@ class CreateFileset(DatasetTask):
 class FilesetBranches(BranchedTask):
     """A stage with one branch for each group of files of a dataset's fileset.
 
-    The branches follow from the configuration for a simulated dataset, and from the fileset, once
-    it exists, for others; until then there is one branch, which stands for all.
+    The number of branches follows from the configuration for a simulated dataset, and from the
+    fileset, once it exists, for others; until then there is one branch, which stands for all.
     """
 
     exclude_index = True
     cache_branch_map_default = False
 
     def create_branch_map(self) -> dict[int, Any]:
-        from treasure.fileset.model import Fileset
-
-        target = CreateFileset.req(self).output()
-        if target.exists():
+        fileset = saved_fileset(CreateFileset.req(self))
+        if fileset is not None:
             self.cache_branch_map = True
-            fileset = Fileset.load(target.directory / FILESET)
-            branches = dict(enumerate(fileset.groups(self.entry.files_per_branch)))
-            self._refuse_other_files(branches)
+            branches = dict(enumerate(fileset.groups()))
+            for number, files in branches.items():
+                refuse_other_files(self.directory / self.stem_of(number), uuids(files))
             return branches
         if self.entry.source.kind == "simulation":
             groups = ceil(self.entry.source.n_files / self.entry.files_per_branch)
@@ -93,23 +108,35 @@ class FilesetBranches(BranchedTask):
         from treasure.fileset.model import Fileset
 
         fileset = Fileset.load(CreateFileset.req(self).output().directory / FILESET)
-        return fileset.groups(self.entry.files_per_branch)[self.branch]
+        return fileset.groups()[self.branch]
 
     def identity(self) -> dict[str, Any]:
         if self.is_workflow() or not CreateFileset.req(self).complete():
             return super().identity()
-        return {**super().identity(), "files": [file.uuid for file in self.files()]}
+        return {**super().identity(), "files": uuids(self.files())}
 
-    def _refuse_other_files(self, branches: dict[int, Any]) -> None:
-        """A fileset that was made again may list other files: then the results are of another."""
-        for number, files in branches.items():
-            directory = self.directory / f"{self.dataset}_{number:04d}"
-            if not (directory / store.MANIFEST).is_file():
-                continue
-            made_of = store.read_manifest(directory)["identity"].get("files")
-            if made_of is not None and made_of != [file.uuid for file in files]:
-                raise DataError(
-                    f"{directory}: made of other files than the fileset of {self.dataset!r} lists"
-                    f" now; give the new files a --version of their own, or remove"
-                    f" {self.directory.parent} and all that was made from it"
-                )
+
+def saved_fileset(task: CreateFileset) -> Any:
+    """The fileset that a task has written (`treasure.fileset.model.Fileset`); None before."""
+    from treasure.fileset.model import Fileset
+
+    target = task.output()
+    return Fileset.load(target.directory / FILESET) if target.exists() else None
+
+
+def uuids(files: Iterable[Any]) -> list[str]:
+    """What a stage says of the files that it was made of."""
+    return [file.uuid for file in files]
+
+
+def refuse_other_files(directory: Path, files: Any) -> None:
+    """A fileset that was made again may list other files: then the results are of another."""
+    if not (directory / store.MANIFEST).is_file():
+        return
+    made_of = store.read_manifest(directory)["identity"].get("files")
+    if made_of is not None and made_of != files:
+        raise DataError(
+            f"{directory}: made of other files than the fileset of its dataset lists now; give the"
+            f" new files a --version of their own, or remove {directory.parent} and all that was"
+            " made from it"
+        )

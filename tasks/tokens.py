@@ -1,19 +1,24 @@
 """TokenizeShards: from jets to tokens."""
 
-from tasks.fileset import FilesetBranches
-from tasks.jets import WriteH5
+from typing import Any
+
+from tasks.jets import ShardBranches, WriteH5
 from tasks.tokenizer import TrainTokenizer
 
 __all__ = ["TokenizeShards"]
 
 
-class TokenizeShards(FilesetBranches):
+class TokenizeShards(ShardBranches):
     """Turn every jet table into a table of tokens; one branch a shard.
 
     On every shard, jets in and out are counted and a decoded sample is compared.
     """
 
     reqs = {"jets": WriteH5, "tokenizer": TrainTokenizer}
+
+    @property
+    def cutflow(self) -> Any:
+        return self.as_workflow().requirements()["jets"].cutflow
 
     def run(self) -> None:
         from treasure.tokenizer.artefact import Tokenizer

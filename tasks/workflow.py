@@ -6,8 +6,11 @@ from typing import Any
 
 from tasks.base import DatasetTask
 from tasks.remote import Workflow
+from tasks.stage import StageTarget
 
 __all__ = ["BranchedTask"]
+
+_NOT_KNOWN = "branches-not-known-yet"
 
 
 class BranchedTask(DatasetTask, Workflow):
@@ -15,6 +18,10 @@ class BranchedTask(DatasetTask, Workflow):
 
     The whole has the fingerprint; a branch adds its stem (``qcd_0003``) to the path. A branch
     requires the same branch of what has the same branches, and all of everything else.
+
+    Branches that follow from what an earlier stage wrote are not known before: until then their
+    value in the branch map is None, and they stand for all that there will be. They are never
+    complete, whatever a run that knew more has left.
     """
 
     exclude_index = True
@@ -31,6 +38,20 @@ class BranchedTask(DatasetTask, Workflow):
             for name, task in whole.items()
         }
 
+    def output(self) -> Any:
+        if self.is_branch() and self.branch_map.get(self.branch) is None:
+            return StageTarget(str(self.directory.with_name(_NOT_KNOWN)))
+        return super().output()
+
+    def get_branch_map(self, *args: Any, **kwargs: Any) -> dict[int, Any]:
+        if self.is_workflow() and self.branches and not self.cache_branch_map:
+            # What --branches asks for cannot be looked up in a map that is not the real one.
+            everything: dict[int, Any] = self.create_branch_map()
+            if None in everything.values():
+                return everything
+        known: dict[int, Any] = super().get_branch_map(*args, **kwargs)
+        return known
+
     @cached_property
     def fingerprint(self) -> str:
         return super().fingerprint if self.is_workflow() else self.as_workflow().fingerprint
@@ -38,7 +59,11 @@ class BranchedTask(DatasetTask, Workflow):
     @property
     def stem(self) -> str:
         """The name of this branch's files, without extension."""
-        return f"{self.dataset}_{self.branch:04d}"
+        return self.stem_of(self.branch)
+
+    def stem_of(self, branch: int) -> str:
+        """The name of a branch's files, without extension."""
+        return f"{self.dataset}_{branch:04d}"
 
     @property
     def directory(self) -> Path:

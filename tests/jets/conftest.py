@@ -37,6 +37,34 @@ def random_rows(counts: list[int], *, seed: int = 1) -> dict[str, Any]:
     return {"scalars": scalars, "counts": np.array(counts, np.int64), "candidates": candidates}
 
 
+def write_skim(
+    directory: Path,
+    parts: list[dict[str, Any]],
+    selection: Selection = Selection(),  # noqa: B008  (immutable)
+    *,
+    source: str = "a.root",
+    **said: Any,
+) -> Path:
+    """A branch of a skim, as SkimJets leaves it; `said` changes its cutflow."""
+    rows = {}
+    for number, part in enumerate(parts):
+        file = f"part_{number:04d}.parquet"
+        write_part(directory / file, part["scalars"], part["counts"], part["candidates"])
+        rows[file] = len(part["counts"])
+    jets = sum(rows.values())
+    cutflow = {
+        "dataset": "top", "is_mc": True, "chunks": len(rows), "parts": list(rows), "rows": rows,
+        "events": jets, "jets": jets, "most_jets_in_event": min(jets, 2),
+        "cutflow": [],
+        "layouts": ["A"], "missing_triggers": {}, "absent_columns": {}, "replaced_values": {},
+        "notes": {}, "jets_with_candidates_left_out": 0, "luminosity_sections": {},
+        "files": [{"uri": source, "checksum": "adler32:00000001"}],
+        "selection": selection.model_dump(mode="json"),
+    }  # fmt: skip
+    write_json(directory / "cutflow.json", cutflow | said)
+    return directory
+
+
 @pytest.fixture
 def write(tmp_path: Path, dataset: Dataset) -> Callable[..., Any]:
     """Write parts of a skim, then a jet table of them: (path, summary)."""
@@ -47,27 +75,19 @@ def write(tmp_path: Path, dataset: Dataset) -> Callable[..., Any]:
         selection: Selection = Selection(),  # noqa: B008  (immutable)
         attributes: dict[str, Any] | None = None,
         progress: Any = None,
+        rows: tuple[int, int] | None = None,
     ) -> tuple[Path, dict[str, Any]]:
-        directory = tmp_path / "skim"
-        rows = {}
-        for number, part in enumerate(parts):
-            file = f"part_{number}.parquet"
-            write_part(directory / file, part["scalars"], part["counts"], part["candidates"])
-            rows[file] = len(part["counts"])
-        sources = [{"uri": "a.root", "checksum": "adler32:00000001"}]
-        cutflow = {"rows": rows, "layouts": ["A"], "absent_columns": {}, "replaced_values": {}}
-        cutflow |= {"files": sources, "selection": selection.model_dump(mode="json")}
-        write_json(directory / "cutflow.json", cutflow)
+        skim = write_skim(tmp_path / "skim", list(parts), selection)
         path = tmp_path / name
         summary = write_jet_table(
-            directory,
-            list(rows),
+            [skim],
             path,
             dataset_name="top",
             dataset=dataset,
             selection=selection,
             splits=Splits(),
             attributes=attributes or {},
+            rows=rows,
             progress=progress,
         )
         return path, summary

@@ -282,22 +282,22 @@ def test_a_part_that_lost_rows_or_has_another_schema_is_refused(write, tmp_path,
 
     def again():
         write_jet_table(
-            directory, ["part_0.parquet", "part_1.parquet"], tmp_path / "other.h5",
+            [directory], tmp_path / "other.h5",
             dataset_name="top", dataset=dataset, selection=Selection(), splits=Splits(),
             attributes={},
         )  # fmt: skip
 
     again()
     (tmp_path / "other.h5").unlink()
-    shutil.copy(directory / "part_1.parquet", directory / "part_0.parquet")
-    with pytest.raises(DataError, match=r"part_0.parquet: 4 rows, but cutflow.json .* says 10"):
+    shutil.copy(directory / "part_0001.parquet", directory / "part_0000.parquet")
+    with pytest.raises(DataError, match=r"part_0000.parquet: 4 rows, but cutflow.json .* says 10"):
         again()
-    table = pq.read_table(directory / "part_1.parquet").drop_columns(["FatJet_tau3"])
-    pq.write_table(table, directory / "part_1.parquet")
-    shutil.copy(directory / "part_1.parquet", directory / "part_0.parquet")
+    table = pq.read_table(directory / "part_0001.parquet").drop_columns(["FatJet_tau3"])
+    pq.write_table(table, directory / "part_0001.parquet")
+    shutil.copy(directory / "part_0001.parquet", directory / "part_0000.parquet")
     with pytest.raises(DataError, match="no column FatJet_tau3"):
         again()
-    (directory / "part_0.parquet").unlink()
+    (directory / "part_0000.parquet").unlink()
     with pytest.raises(DataError, match="no such part"):
         again()
     assert not (tmp_path / "other.h5").exists()
@@ -307,8 +307,8 @@ def test_another_selection_than_that_of_the_skim_is_refused(write, tmp_path, dat
     write(random_rows([3]))
     with pytest.raises(DataError, match="another selection"):
         write_jet_table(
-            tmp_path / "skim", ["part_0.parquet"], tmp_path / "other.h5", dataset_name="top",
-            dataset=dataset, selection=Selection(jet_pt_min=301.0), splits=Splits(), attributes={},
+            [tmp_path / "skim"], tmp_path / "other.h5", dataset_name="top", dataset=dataset,
+            selection=Selection(jet_pt_min=301.0), splits=Splits(), attributes={},
         )  # fmt: skip
 
 
@@ -322,10 +322,10 @@ def test_the_reference_file_is_reproduced_bit_for_bit(shared, tmp_path, dataset)
     selection = Selection(**{**yaml.safe_load(aoj.read_text()), "candidate_order": "aoj"})
     folder = shared / "reference" / "aoj_maker"
     file = inspect_file(str(folder / "qcd_300.root"), "Events", str(folder / "qcd_300.root"))
-    skim = skim_files([file], "qcd", dataset, selection, tmp_path)
+    skim_files([file], "qcd", dataset, selection, tmp_path)
     path = tmp_path / "qcd.h5"
     write_jet_table(
-        tmp_path, skim["parts"], path, dataset_name="qcd", dataset=dataset, selection=selection,
+        [tmp_path], path, dataset_name="qcd", dataset=dataset, selection=selection,
         splits=Splits(), attributes={},
     )  # fmt: skip
     ours, reference = whole(path), whole(folder / "qcd_300.h5")

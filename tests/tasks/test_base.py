@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tasks.jets
 from tasks.base import DatasetTask
 from tasks.benchmark import BenchmarkTopTagging
 from tasks.fileset import CreateFileset
@@ -19,7 +20,7 @@ from tasks.jets import WriteH5
 from tasks.parameters import OverridesParameter
 from tasks.release import PublishFDP
 from tasks.simulation import SimulatePFNano
-from tasks.skim import SkimJets
+from tasks.skim import MergeCutflows, SkimJets
 from tasks.stage import StageTarget
 from tasks.tokenizer import TrainTokenizer
 from tasks.tokens import TokenizeShards
@@ -28,7 +29,7 @@ from treasure.errors import ConfigError, DataError
 from treasure.fileset.model import Fileset, FilesetFile
 
 CHAIN = (
-    SimulatePFNano, CreateFileset, SkimJets, WriteH5,
+    SimulatePFNano, CreateFileset, SkimJets, MergeCutflows, WriteH5,
     TrainTokenizer, TokenizeShards, PublishFDP, BenchmarkTopTagging,
 )  # fmt: skip
 
@@ -63,12 +64,14 @@ def test_fingerprints_are_stable_and_distinct():
         ("datasets.qcd.source.pthat_min=310", 0),
         ("datasets.qcd.source.n_files=3", 1),
         ("selection.jet_pt_min=350", 2),
-        ("datasets.qcd.files_per_branch=2", 2),
-        ("splits={train: 0.6, val: 0.2, test: 0.2}", 3),
-        ("datasets.qcd.label=3", 3),
-        ("tokenizer.training.epochs=99", 4),
-        ("release.title=other", 6),
-        ("tagger.epochs=99", 7),
+        ("datasets.qcd.files_per_branch=2", 1),
+        ("splits={train: 0.6, val: 0.2, test: 0.2}", 4),
+        ("datasets.qcd.label=3", 4),
+        ("datasets.qcd.shard_name=RunG", 4),
+        ("jet_table.jets_per_shard=50", 4),
+        ("tokenizer.training.epochs=99", 5),
+        ("release.title=other", 7),
+        ("tagger.epochs=99", 8),
     ],
 )
 def test_a_change_redoes_what_depends_on_it_and_nothing_else(override, first):
@@ -81,7 +84,7 @@ def test_a_title_and_the_number_of_workers_change_no_fingerprint():
 
 def test_a_change_in_one_dataset_leaves_the_stages_of_the_other_alone():
     override = ("datasets.qcd.source.pthat_min=310",)
-    for task in CHAIN[:4]:
+    for task in CHAIN[:5]:
         before = task(dataset="ttbar").fingerprint
         assert task(dataset="ttbar", set=override).fingerprint == before
 
@@ -96,14 +99,20 @@ def test_branches_share_the_fingerprint_and_have_a_directory_each(tmp_path):
     assert branch.fingerprint == whole.fingerprint
     expected = tmp_path / "demo" / "WriteH5" / "ttbar" / f"v1-{whole.fingerprint[:10]}"
     assert whole.directory == expected
-    assert branch.directory == expected / "ttbar_0003"
+    assert branch.directory == expected / "ttbar_batch3"
+    named = WriteH5(dataset="ttbar", branch=3, set=("datasets.ttbar.shard_name=RunG",))
+    assert named.directory.name == "RunG_batch3"
+    assert SkimJets(dataset="ttbar", branch=3).directory.name == "ttbar_0003"
 
 
 def test_the_branches_of_a_simulated_dataset_are_known_before_its_fileset():
     overrides = ("datasets.qcd.source.n_files=7", "datasets.qcd.files_per_branch=3")
     assert len(SimulatePFNano(set=overrides).branch_map) == 7
     assert len(SkimJets(set=overrides).branch_map) == 3
-    assert len(TokenizeShards(set=overrides).branch_map) == 3
+    # those of shards follow from the jets that there are
+    assert (
+        WriteH5(set=overrides).branch_map == TokenizeShards(set=overrides).branch_map == {0: None}
+    )
 
 
 def test_a_branch_requires_the_same_branch_of_its_dataset_and_all_of_the_tokenizer():
@@ -189,7 +198,7 @@ def test_a_second_process_waits_and_works_only_if_the_first_did_not_end_well(fir
 def test_provenance_lists_every_stage_once_in_the_order_of_the_chain():
     labels = [stage["label"] for stage in BenchmarkTopTagging().provenance()]
     assert labels[0] == "SimulatePFNano qcd" and labels[-1] == "BenchmarkTopTagging"
-    assert len(labels) == len(set(labels)) == 13
+    assert len(labels) == len(set(labels)) == 15
     assert labels.index("WriteH5 ttbar") < labels.index("TrainTokenizer")
 
 
@@ -230,6 +239,14 @@ def fresh(task, **parameters):
     return task(**parameters)
 
 
+def _fileset(*names):
+    files = [
+        FilesetFile(uri=f"/{n}", tree="Events", entries=1, size=1, checksum=None, uuid=n)
+        for n in names
+    ]
+    return Fileset(dataset="x", files=files).model_dump(mode="json")
+
+
 def _local_config(tmp_path, pattern):
     path = tmp_path / "local.yaml"
     path.write_text(
@@ -255,12 +272,8 @@ def test_results_of_other_files_than_the_fileset_lists_now_are_refused(tmp_path)
     fileset = CreateFileset(config=config)
 
     def list_files(*names):
-        files = [
-            FilesetFile(uri=f"/{n}", tree="Events", entries=1, size=1, checksum=None, uuid=n)
-            for n in names
-        ]
-        with fileset.stage() as stage:
-            Fileset(dataset="x", files=files).save(stage.directory / "fileset.json")
+        fileset.output().remove()
+        _finish(fileset, fileset=_fileset(*names))
 
     list_files("b")
     before = SkimJets(config=config, branch=0)
@@ -272,6 +285,106 @@ def test_results_of_other_files_than_the_fileset_lists_now_are_refused(tmp_path)
     list_files("a", "b")
     with pytest.raises(DataError, match=r"x_0000: made of other files .* --version"):
         fresh(SkimJets, config=config).get_branch_map()
+
+
+def _finish(task, **content):
+    """A stage that somebody ran: complete, with some JSON files."""
+    with task.stage() as stage:
+        for name, value in content.items():
+            store.write_json(stage.directory / f"{name}.json", value)
+
+
+def _merged(*jets, files="a", most=2):
+    branches = [{"branch": number, "jets": n} for number, n in enumerate(jets)]
+    return {
+        "jets": sum(jets), "most_jets_in_event": most, "branches": branches,
+        "files": [{"uuid": name} for name in files],
+    }  # fmt: skip
+
+
+SMALL = {"set": ("jet_table.jets_per_shard=10",)}
+
+
+def test_shards_follow_from_the_merged_cutflow_and_need_the_skims_that_they_overlap():
+    _finish(MergeCutflows(**SMALL), cutflow=_merged(4, 12, 0, 3))
+    for task in (WriteH5, TokenizeShards):
+        assert sorted(task(**SMALL).branch_map) == [0, 1]
+    needed = []
+    for branch in range(2):
+        requirements = WriteH5(branch=branch, **SMALL).requires()
+        assert requirements["cutflow"] == MergeCutflows(**SMALL)
+        needed.append([skim.branch for skim in requirements["skim"]])
+    assert needed == [[0, 1], [1, 2, 3]]
+    assert WriteH5(branch=1, **SMALL).branch_data[1] == (6, 15)
+    whole = WriteH5(**SMALL).workflow_requires()
+    assert whole == {"cutflow": MergeCutflows(**SMALL)}
+
+
+def test_what_is_not_known_yet_is_not_complete_whatever_was_left():
+    parameters = SMALL | {"dataset": "ttbar"}
+    _finish(MergeCutflows(**parameters), cutflow=_merged(15))
+    for branch in range(2):
+        _finish(WriteH5(branch=branch, **parameters))
+    whole = fresh(WriteH5, **parameters)
+    assert whole.complete() and fresh(WriteH5, branch=0, **parameters).complete()
+    MergeCutflows(**parameters).output().remove()
+    whole = fresh(WriteH5, **parameters)
+    assert not whole.complete() and not fresh(WriteH5, branch=0, **parameters).complete()
+    _finish(MergeCutflows(**parameters), cutflow=_merged(15))
+    assert whole.complete()
+
+
+def test_branches_asked_for_before_they_are_known_are_the_ones_that_run():
+    parameters = SMALL | {"branches": ((1,),)}
+    whole = WriteH5(**parameters)
+    assert not whole.complete()
+    _finish(MergeCutflows(**SMALL), cutflow=_merged(25))
+    assert list(whole.branch_map) == [1]
+
+
+def test_shards_of_other_files_than_the_fileset_lists_now_are_refused(tmp_path):
+    config = _local_config(tmp_path, "/data/*.root")
+    _finish(MergeCutflows(config=config), cutflow=_merged(5, files="ab"))
+    _finish(fresh(WriteH5, config=config, branch=0))
+    assert fresh(WriteH5, config=config).complete()
+    _finish(CreateFileset(config=config), fileset=_fileset("a", "b"))
+    assert fresh(WriteH5, config=config).complete()
+    CreateFileset(config=config).output().remove()
+    _finish(CreateFileset(config=config), fileset=_fileset("a", "c"))
+    with pytest.raises(DataError, match=r"MergeCutflows/.*: made of other files .* --version"):
+        fresh(WriteH5, config=config).get_branch_map()
+    MergeCutflows(config=config).output().remove()
+    _finish(MergeCutflows(config=config), cutflow=_merged(5, files="ac"))
+    with pytest.raises(DataError, match=r"x_batch0: made of other files .* --version"):
+        fresh(WriteH5, config=config).get_branch_map()
+
+
+def test_what_only_says_how_files_are_read_changes_no_fingerprint(tmp_path):
+    config = _local_config(tmp_path, "/data/*.root")
+    before = CreateFileset(config=config).fingerprint
+    for change, is_same in (
+        ("stage=true", True), ("entry_stop=5", False), ("limit_files=1", False), ("tree=x", False),
+    ):  # fmt: skip
+        after = CreateFileset(config=config, set=(f"datasets.x.source.{change}",)).fingerprint
+        assert (after == before) == is_same, change
+    path = tmp_path / "portal.yaml"
+    path.write_text(
+        "defaults: aoj\ndatasets:\n  jetht_2016g: null\n  x: {label: 0, is_mc: true,"
+        " source: {kind: cern_open_data, record: 31308}}\n"
+    )
+    before = CreateFileset(config=str(path)).fingerprint
+    for change, is_same in (
+        ("offline=true", True), ("portal=http://a", True), ("folder=/a", True),
+        ("record=31316", False), ("protocol=https", False),
+    ):  # fmt: skip
+        after = CreateFileset(config=str(path), set=(f"datasets.x.source.{change}",)).fingerprint
+        assert (after == before) == is_same, change
+
+
+def test_the_merged_cutflow_is_where_the_library_writes_it():
+    from treasure.skim.merge import MERGED
+
+    assert tasks.jets.MERGED == MERGED
 
 
 def test_provenance_is_the_same_whether_the_stage_ran_before_or_not():

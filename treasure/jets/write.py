@@ -1,4 +1,4 @@
-"""From the parts of a skim to a jet table: padded, labelled, split, compressed."""
+"""From the rows of a skim to a jet table: padded, labelled, split, compressed."""
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +15,7 @@ from treasure.config.selection import Selection
 from treasure.config.splits import Splits
 from treasure.errors import DataError
 from treasure.jets.compress import compression_pool, create_compressed, write_rows
+from treasure.jets.rows import SkimRows
 from treasure.jets.splits import SPLITS, assign_split
 from treasure.jets.table import (
     CANDIDATE_COLUMNS,
@@ -22,7 +23,8 @@ from treasure.jets.table import (
     KINEMATICS_COLUMNS,
     TAGGING_COLUMNS,
 )
-from treasure.skim.parts import CUTFLOW, part_rows, read_parts
+from treasure.skim.merge import merge
+from treasure.skim.parts import CUTFLOW
 from treasure.store import atomic_file, canonical_json, read_json
 
 __all__ = ["pad_candidates", "write_jet_table"]
@@ -69,8 +71,7 @@ def pad_candidates(
 
 
 def write_jet_table(
-    skim_directory: Path,
-    parts: list[str],
+    skims: Sequence[Path],
     path: Path,
     *,
     dataset_name: str,
@@ -78,21 +79,25 @@ def write_jet_table(
     selection: Selection,
     splits: Splits,
     attributes: Mapping[str, Any],
+    rows: tuple[int, int] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Write one jet table from some parts of a skim.
+    """Write one jet table from consecutive branches of a skim, or from some of their rows.
 
     Parameters
     ----------
-    skim_directory, parts
-        Where the parts are, and which, in the order of the rows; none give a table of no rows.
+    skims
+        Directories of the branches, in order, each with ``cutflow.json`` and its parts.
     path
-        The HDF5 file; made whole or not at all. The same parts give the same bytes.
+        The HDF5 file; made whole or not at all. The same rows give the same bytes.
     dataset_name, dataset, selection, splits
         Label and source of the rows, slots for candidates, shares of the splits.
     attributes
         More attributes of the file, such as the fingerprint; what is not text or a number is
         stored as JSON.
+    rows
+        Start and stop, counted from the first row of `skims`; see `plan_shards`. Each moves back
+        to the first row of the event that it falls into. None: all rows.
     progress
         Called with (rows written, rows in all).
 
@@ -105,14 +110,20 @@ def write_jet_table(
     DataError
         If a part is missing or damaged, rows are lost, or the skim had another selection.
     """
-    paths = [skim_directory / name for name in parts]
-    skim = read_json(skim_directory / CUTFLOW)
-    rows = sum(_checked_rows(part, skim["rows"].get(part.name)) for part in paths)
-    if skim["selection"] != selection.model_dump(mode="json"):
+    described = merge([read_json(skim / CUTFLOW) for skim in skims], dataset_name, dataset)
+    if described["selection"] != selection.model_dump(mode="json"):
         raise DataError(
-            f"{skim_directory}: skimmed with another selection than the one given; run SkimJets"
-            " again"
+            f"{skims[0]}: skimmed with another selection than the one given; run SkimJets again"
         )
+    source = SkimRows.of(skims)
+    first, last = (0, len(source)) if rows is None else rows
+    if not 0 <= first <= last <= len(source):
+        raise DataError(
+            f"{skims[0]}: rows {first} to {last} were asked of a skim of {len(source)} rows; run"
+            " MergeCutflows again"
+        )
+    start, stop = source.event_start(first), source.event_start(last)
+    total = stop - start
     candidates = 0
     by_split = np.zeros(len(SPLITS), np.int64)
     with (
@@ -120,18 +131,18 @@ def write_jet_table(
         h5py.File(temporary, "w") as file,
         compression_pool() as pool,
     ):
-        kinematics = create_compressed(file, "jet_kinematics", rows, (4,), _NARROW_CHUNK_ROWS)
-        tagging = create_compressed(file, "jet_tagging", rows, (13,), _NARROW_CHUNK_ROWS)
+        kinematics = create_compressed(file, "jet_kinematics", total, (4,), _NARROW_CHUNK_ROWS)
+        tagging = create_compressed(file, "jet_tagging", total, (13,), _NARROW_CHUNK_ROWS)
         particles = create_compressed(
             file,
             "PFCands",
-            rows,
+            total,
             (selection.max_candidates, len(CANDIDATE_COLUMNS)),
             _CANDIDATE_CHUNK_ROWS,
         )
-        narrow = _NarrowKeys(file, rows)
+        narrow = _NarrowKeys(file, total)
         done = 0
-        for table in read_parts(paths, _BLOCK_ROWS):
+        for table in source.tables(start, stop, _BLOCK_ROWS):
             event_info = np.stack([table[name].to_numpy() for name in EVENT_COLUMNS], axis=1)
             split = assign_split(event_info, splits)
             label = np.full(len(table), dataset.label, np.int32)
@@ -145,28 +156,19 @@ def write_jet_table(
             candidates += int(np.minimum(counts, selection.max_candidates).sum())
             done += len(table)
             if progress is not None:
-                progress(done, rows)
-        if done != rows:
+                progress(done, total)
+        if done != total:
             raise DataError(
-                f"{skim_directory}: {done} rows read of {rows} that its parts announce; run"
-                " SkimJets again"
+                f"{skims[0]}: {done} rows read of {total} that the parts announce; run SkimJets"
+                " again"
             )
         narrow.finish()
-        _describe(file, dataset_name, dataset, selection, splits, skim, attributes)
+        _describe(file, dataset_name, dataset, selection, splits, described, attributes)
     return {
-        "jets": rows,
+        "jets": total,
         "splits": {name: int(n) for name, n in zip(SPLITS, by_split, strict=True)},
         "candidates": candidates,
     }
-
-
-def _checked_rows(part: Path, announced: int | None) -> int:
-    rows = part_rows(part)
-    if rows != announced:
-        raise DataError(
-            f"{part}: {rows} rows, but {CUTFLOW} beside it says {announced}; run SkimJets again"
-        )
-    return rows
 
 
 class _NarrowKeys:
@@ -235,6 +237,7 @@ def _describe(
         "layouts": skim["layouts"],
         "absent_columns": skim["absent_columns"],
         "replaced_values": skim["replaced_values"],
+        "notes": skim["notes"],
         # uri, size, checksum, uuid, entries of every file
         "source_files": skim["files"],
     } | dict(attributes)
