@@ -1,8 +1,8 @@
-"""The console program `treasure`: look at files and configurations, start a task of your own."""
+"""The console program `treasure`: look at files, compare them, start a task of your own."""
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -12,7 +12,8 @@ __all__ = ["app", "main"]
 
 _app = typer.Typer(
     name="treasure",
-    help="Look at files and configurations of TREASURE, and start a task of your own. "
+    help="Look at files and configurations of TREASURE, compare files, and start a task of your "
+    "own. "
     "The workflow itself runs with `law run`.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -27,12 +28,66 @@ def inspect(
 ) -> None:
     """What a file is, how much is in it, its first rows, and where it comes from.
 
-    ROOT files, jet tables (HDF5), skims and token tables (parquet), tokenizers, filesets, stage
-    folders and releases.
+    ROOT files, jet tables (HDF5) with the ranges and sentinels of their columns, skims and token
+    tables (parquet), tokenizers, filesets, cutflows, stage folders and releases.
     """
     from treasure.cli.inspection import inspect_path
 
     inspect_path(path, rows)
+
+
+@_app.command()
+def diff(
+    a: Annotated[Path, typer.Argument(help="A jet table (HDF5), or a parquet table.")],
+    b: Annotated[Path, typer.Argument(help="Another one, ours or a public one.")],
+    ulp: Annotated[
+        int,
+        typer.Option(
+            help="Floating-point numbers that are so many steps apart (units in the last place)"
+            " count as equal.",
+            min=0,
+        ),
+    ] = 0,
+    match: Annotated[
+        Literal["auto", "order", "event"],
+        typer.Option(
+            help="Which rows belong together: the first and the first (order), or those of one run,"
+            " luminosity block, event and jet number (event). auto: by event if more rows agree so."
+        ),
+    ] = "auto",
+    attributes: Annotated[
+        bool, typer.Option("--attributes", help="Compare the attributes, too.")
+    ] = False,
+    order_matters: Annotated[
+        bool,
+        typer.Option(
+            "--order-matters",
+            help="Candidates of equal pt in another order are a difference; without this, they are"
+            " reported, and equal.",
+        ),
+    ] = False,
+) -> None:
+    """Compare two tables column by column, down to the last bit.
+
+    For each column: how many rows and values differ, the greatest difference (absolute, relative,
+    in ulp), and the first row that differs. A last line says whether the tables are equal. −0 is
+    not 0, and NaN is itself only. Candidates of equal pt have no order of their own: a jet in
+    which only these changed places is equal. The keys label and split, which public files do not
+    have, may be missing in one of them.
+
+    Exit status: 0 equal, 1 different, 2 not comparable.
+    """
+    from treasure.cli.comparison import diff_files
+
+    try:
+        equal = diff_files(
+            a, b, ulp=ulp, match=match, attributes=attributes, order_matters=order_matters
+        )
+    except TreasureError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    if not equal:
+        raise typer.Exit(1)
 
 
 @_app.command()
