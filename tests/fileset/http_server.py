@@ -24,6 +24,8 @@ class HttpServer:
         path -> bytes of bodies.
     faults
         path -> HTTP statuses that the next requests for it get, instead of what they ask for.
+    damage
+        path -> how many of the next long bodies get one bit flipped.
     ranges
         Whether parts of files are given; else always the whole.
     content
@@ -36,6 +38,7 @@ class HttpServer:
         self.sent: Counter[str] = Counter()
         self.faults: dict[str, list[int]] = {}
         self.content: dict[str, bytes] = {}
+        self.damage: Counter[str] = Counter()
         self.ranges = True
         self._lock = threading.Lock()
         owner = self
@@ -102,6 +105,9 @@ class _Handler(BaseHTTPRequestHandler):
             part = data
             self._head(200, len(part), **({"Accept-Ranges": "bytes"} if state.ranges else {}))
         if method == "GET":
+            if len(part) > 1000 and state.damage[path] > 0:
+                state.damage[path] -= 1
+                part = part[:-1] + bytes([part[-1] ^ 1])
             try:
                 self.wfile.write(part)
                 state.note_sent(path, len(part))
