@@ -596,6 +596,8 @@ def test_pfnano_knows_its_parent_and_miniaod_has_none(portal):
         number: Record(catalogue, number).parent_number for number in (31308, 30525, 30508, 30516)
     }
     assert parents == {31308: 30508, 30525: 30508, 30508: None, 30516: None}
+    # Its title is a sentence that has "NanoAOD" in it, and no name of a dataset.
+    assert Record(catalogue, 31308).formats == ["json", "nanoaod-pf", "root"]
 
 
 # From the record to the fileset

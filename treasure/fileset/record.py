@@ -81,9 +81,10 @@ class Record:
     def formats(self) -> list[str]:
         """Data tiers and file formats, in lower case: ``nanoaod``, ``root``, …"""
         listed = self._distribution.get("formats") or []
-        tier = self.title.rpartition("/")[2].lower()
+        _, slash, tier = self.title.lower().rpartition("/")
         return sorted(
-            {*(str(name).lower() for name in listed)} | ({tier} if "aod" in tier else set())
+            {*(str(name).lower() for name in listed)}
+            | ({tier} if slash and "aod" in tier else set())
         )
 
     @property
