@@ -309,6 +309,11 @@ def test_files_on_tape_are_refused_unless_they_are_not_asked_for(server):
     assert "1 of 2 files are on tape" in message
     assert "request them on the record's page, https://opendata.cern.ch/record/1" in message
     assert len(source(1, portal=server.address, limit_files=1).locate()) == 1
+    files[1]["availability"] = "online"  # back from tape, which the cache does not know
+    with pytest.raises(DataError, match="on tape"):
+        source(1, portal=server.address, offline=True).locate()
+    assert len(source(1, portal=server.address).locate()) == 2
+    assert len(source(1, portal=server.address, offline=True).locate()) == 2
 
 
 def test_data_called_simulation_and_the_reverse_are_refused(portal):

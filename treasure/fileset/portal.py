@@ -1,9 +1,9 @@
 """Questions to the CERN Open Data portal over HTTP, and the cache of its answers.
 
 Every answer that was found good is kept under ``$TREASURE_CACHE`` (else ``~/.cache/treasure``),
-by the hash of its URL, and never asked again: records and the files that they list do not change
-once they are published. Remove the folder ``open_data`` of the cache to ask anew. An entry that
-was damaged on disk is noticed and asked again.
+by the hash of its URL, and not asked again: records and the files that they list do not change once
+they are published, except that files go to tape and come back. Remove the folder ``open_data`` of
+the cache to ask anew. An entry that was damaged on disk is noticed and asked again.
 """
 
 import hashlib
@@ -134,8 +134,8 @@ class Portal:
         self.cache = (cache or cache_directory()) / "open_data"
         self.timeout, self.attempts, self.pause = timeout, attempts, pause
 
-    def record(self, number: int) -> dict[str, Any]:
-        """Metadata of a record, as the portal's API gives them.
+    def record(self, number: int, *, anew: bool = False) -> dict[str, Any]:
+        """Metadata of a record, as the portal's API gives them; `anew`: not those of the cache.
 
         Raises
         ------
@@ -144,7 +144,7 @@ class Portal:
         DataError
             If it does not answer, or with something else.
         """
-        path = self.fetch(f"{self.address}/api/records/{number}", _not_a_record)
+        path = self.fetch(f"{self.address}/api/records/{number}", _not_a_record, anew=anew)
         metadata = read_json(path)["metadata"]
         assert isinstance(metadata, dict)
         return metadata
@@ -174,10 +174,13 @@ class Portal:
             https_address(uri, self.address), lambda data: check_bytes(data, size, adler32)
         )
 
-    def fetch(self, url: str, check: Check) -> Path:
-        """The answer to a URL, as a file in the cache that passes a check."""
+    def fetch(self, url: str, check: Check, *, anew: bool = False) -> Path:
+        """The answer to a URL, as a file in the cache that passes a check.
+
+        What is in the cache is asked again only `anew`, and if this portal is not offline.
+        """
         path, damage = self._cached(url, check)
-        if path is not None:
+        if path is not None and (self.offline or not anew):
             return path
         if self.offline:
             what = damage or f"not in the cache ({self.cache})"

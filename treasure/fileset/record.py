@@ -24,8 +24,8 @@ _PFNANO = {30507: 31307, 30508: 31308, 30509: 31309, 30516: 31316}
 class Catalogue(Protocol):
     """Where records are looked up."""
 
-    def record(self, number: int) -> dict[str, Any]:
-        """Metadata of a record; raises `Missing`."""
+    def record(self, number: int, *, anew: bool = False) -> dict[str, Any]:
+        """Metadata of a record, asked `anew` where answers are kept; raises `Missing`."""
 
     def record_by_doi(self, doi: str) -> dict[str, Any]:
         """Metadata of the record with a DOI; raises `Missing`."""
@@ -137,7 +137,11 @@ class Record:
                 f"{self} lists no ROOT file (formats: {', '.join(self.formats) or 'none'}); a"
                 " dataset in PFNano format was expected, such as record 31308"
             )
-        files = [self._listed[uri] for uri in sorted(self._listed)][:at_most]
+        files = self._first(at_most)
+        if any(file.on_tape for file in files):  # they may have come back since it was asked
+            self.metadata = self.catalogue.record(self.number, anew=True)
+            del self._listed
+            files = self._first(at_most)
         tape = [file for file in files if file.on_tape]
         if tape:
             raise DataError(
@@ -146,6 +150,9 @@ class Record:
                 f" {ADDRESS}/record/{self.number}, and run again when they are online"
             )
         return files
+
+    def _first(self, at_most: int | None) -> list[RecordFile]:
+        return [self._listed[uri] for uri in sorted(self._listed)][:at_most]
 
     @property
     def notes(self) -> list[str]:

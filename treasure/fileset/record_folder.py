@@ -34,8 +34,8 @@ class RecordFolder:
         self.folder = folder
         self._unreadable: list[Path] = []
 
-    def record(self, number: int) -> dict[str, Any]:
-        """Metadata of a record."""
+    def record(self, number: int, *, anew: bool = False) -> dict[str, Any]:
+        """Metadata of a record; `anew` makes no difference."""
         for metadata in self._records:
             if record_number(metadata["recid"]) == number:
                 return metadata
