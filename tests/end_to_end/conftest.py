@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 STAGES = (
-    "SimulatePFNano", "CreateFileset", "SkimJets", "WriteH5",
+    "SimulatePFNano", "CreateFileset", "SkimJets", "MergeCutflows", "WriteH5",
     "TrainTokenizer", "TokenizeShards", "PublishFDP", "BenchmarkTopTagging",
 )  # fmt: skip
 

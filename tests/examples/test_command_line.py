@@ -48,7 +48,7 @@ def test_the_task_leaves_a_figure_and_every_jet_in_numbers(place):
     (folder,) = place.store.glob("test/JetSpectrum/qcd/v1-*")
     assert {p.name for p in folder.iterdir()} == {"jet_pt.png", "jet_pt.json", "manifest.json"}
     content = json.loads((folder / "jet_pt.json").read_text())
-    written = place.summary("test/WriteH5/qcd/v1-*/qcd_0000")["jets"]
+    written = place.summary("test/WriteH5/qcd/v1-*/qcd_batch0")["jets"]
     assert sum(map(sum, content["jets"].values())) == written > 20
     assert f"JetSpectrum qcd: jets {written}" in place.text
 
