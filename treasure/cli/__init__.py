@@ -8,9 +8,9 @@ import typer
 
 from treasure.errors import TreasureError
 
-__all__ = ["app", "main"]
+__all__ = ["app", "commands", "main"]
 
-_app = typer.Typer(
+commands = typer.Typer(
     name="treasure",
     help="Look at files and configurations of TREASURE, compare files, and start a task of your "
     "own. "
@@ -21,7 +21,7 @@ _app = typer.Typer(
 )
 
 
-@_app.command()
+@commands.command()
 def inspect(
     path: Annotated[Path, typer.Argument(help="A file, or the folder of an artefact or release.")],
     rows: Annotated[int, typer.Option(help="How many rows to show.", min=0)] = 5,
@@ -36,7 +36,7 @@ def inspect(
     inspect_path(path, rows)
 
 
-@_app.command()
+@commands.command()
 def diff(
     a: Annotated[Path, typer.Argument(help="A jet table (HDF5), or a parquet table.")],
     b: Annotated[Path, typer.Argument(help="Another one, ours or a public one.")],
@@ -90,7 +90,7 @@ def diff(
         raise typer.Exit(1)
 
 
-@_app.command()
+@commands.command()
 def config(
     name: Annotated[
         str, typer.Argument(help="A configuration in config/, or the path of a YAML file.")
@@ -111,7 +111,7 @@ def config(
     show_configuration(name, tuple(overrides or ()), section, describe=describe, as_yaml=as_yaml)
 
 
-@_app.command("new-task")
+@commands.command("new-task")
 def new_task(
     name: Annotated[str, typer.Argument(help="Name of the task, such as CountJets.")],
     folder: Annotated[
@@ -127,7 +127,7 @@ def new_task(
 def main() -> Any:
     """Run the program; errors that a user can mend are said in their own words."""
     try:
-        return _app()
+        return commands()
     except TreasureError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

@@ -1,6 +1,5 @@
 """`treasure diff`: two tables column by column, and a verdict."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from treasure.errors import DataError
 __all__ = ["diff_files"]
 
 _SHOWN_ROWS = 5
+_SHOWN_COLUMNS = 6
 _MISSING = object()
 
 
@@ -56,9 +56,8 @@ def diff_files(
     else:
         found, said = _diff_tables(a, b, ulp, match, order_matters)
     _summary(found)
-    columns = [(key.name, column) for key in found.keys for column in key.columns]
     _print_columns(found, ulp)
-    _first_differences([(f"{key}.{c.name}", c) for key, c in columns if c.values_beyond])
+    _first_differences(_beyond(found))
     unlike = _unlike(*said) if attributes else {}
     if attributes:
         _print_attributes(unlike)
@@ -158,7 +157,8 @@ def _print_columns(found: TableComparison, ulp: int) -> None:
     header = ["column", "", "rows", "values", "max |Δ|", "max rel.", "max ulp", "first row"]
     lines: list[Text | list[str | Text]] = []
     for key in found.keys:
-        lines.append(Text.assemble("  ", (key.name, "bold cyan")))
+        if key.name:
+            lines.append(Text.assemble("  ", (key.name, "bold cyan")))
         lines += [_line(column, ulp) for column in key.columns]
     aligned(header, lines)
 
@@ -185,12 +185,22 @@ def _line(column: ColumnDifference, ulp: int) -> list[str | Text]:
     ]
 
 
-def _first_differences(columns: list[tuple[str, ColumnDifference]]) -> None:
+def _beyond(found: TableComparison) -> dict[str, ColumnDifference]:
+    """Columns that differ by more than the tolerance, by key and name."""
+    return {
+        f"{key.name}.{column.name}".removeprefix("."): column
+        for key in found.keys
+        for column in key.columns
+        if column.values_beyond
+    }
+
+
+def _first_differences(columns: Mapping[str, ColumnDifference]) -> None:
     """Where columns differ by more than the tolerance, and by what, bit for bit."""
     if not columns:
         return
     lines: list[Text | list[str | Text]] = []
-    for name, column in columns:
+    for name, column in columns.items():
         if (first := column.first) is not None:
             place = "·" if first.place is None else str(first.place)
             lines.append([name, str(first.row), place, _short(first.a), _short(first.b)])
@@ -216,7 +226,8 @@ def _print_attributes(unlike: Mapping[str, tuple[Any, Any]]) -> None:
     for name, values in unlike.items():
         console.print(Text.assemble("  attribute ", (name, "bold"), " differs"))
         texts = ["(none)" if value is _MISSING else str(value) for value in values]
-        agree = len(os.path.commonprefix(texts))
+        pairs = enumerate(zip(*texts, strict=False))
+        agree = next((place for place, (x, y) in pairs if x != y), min(map(len, texts)))
         start = max(agree - 20, 0) if max(map(len, texts)) > 80 else 0
         for file, text in zip("AB", texts, strict=True):
             end = start + 80
@@ -245,8 +256,9 @@ def _verdict(found: TableComparison, ulp: int, unlike: int, *, equal: bool) -> N
         return
     reasons = []
     if found.rows_beyond:
-        names = [f"{c.name}" for key in found.keys for c in key.columns if c.values_beyond]
-        where = f", in {', '.join(names[:8])}{' …' if len(names) > 8 else ''}" if names else ""
+        names = list(_beyond(found))
+        more = f" and {len(names) - _SHOWN_COLUMNS} more" if len(names) > _SHOWN_COLUMNS else ""
+        where = f", in {', '.join(names[:_SHOWN_COLUMNS])}{more}" if names else ""
         reasons.append(f"{found.rows_beyond:,} of {rows:,} rows differ{where}")
     else:
         reasons.append(f"the {rows:,} rows compared agree {how}{swapped}")
@@ -257,7 +269,7 @@ def _verdict(found: TableComparison, ulp: int, unlike: int, *, equal: bool) -> N
             reasons.append(f"{len(alone):,} rows only in {name}")
     for name, keys in (("A", found.only_a), ("B", found.only_b)):
         keys = keys + [
-            f"{key.name}.{column}"
+            f"{key.name}.{column}".removeprefix(".")
             for key in found.keys
             for column in (key.only_a if name == "A" else key.only_b)
         ]

@@ -21,9 +21,9 @@ def pair_candidates(
 ) -> NDArray[np.intp]:
     """For each slot of `a`, the slot of `b` with the same candidate.
 
-    Only candidates of equal pt change places: neighbours whose pt agrees to `SAME_PT`. Within such
-    a group as many candidates as possible are paired with one that agrees in every column within
-    `ulp`; of the others those that nearly agree; what is left, in order.
+    Only candidates of equal pt change places: neighbours whose pt agrees to `SAME_PT`, in both
+    tables. Within such a group as many candidates as possible are paired with one that agrees in
+    every column within `ulp`; of the others those that nearly agree; what is left, in order.
 
     Parameters
     ----------
@@ -69,15 +69,16 @@ def _squared_pt(candidates: NDArray[Any], px: int, py: int) -> NDArray[np.float6
 def _groups(*squared_pt: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """First slot (counted over all rows) and length of the runs of slots with one pt.
 
-    Neighbours belong together if they do in either table: it does not matter which is first.
+    Neighbours belong together if they do in both tables, so that no candidate passes a harder one.
     """
     n, slots = squared_pt[0].shape
     together = np.zeros((n, slots), bool)
+    together[:, 1:] = True
     for squared in squared_pt:
         before, after = squared[:, :-1], squared[:, 1:]
         with np.errstate(all="ignore"):
             near = np.abs(before - after) <= 2 * SAME_PT * np.maximum(before, after)
-        together[:, 1:] |= near & (before > 0) & (after > 0)  # padding is no candidate
+        together[:, 1:] &= near & (before > 0) & (after > 0)  # padding is no candidate
     start = np.flatnonzero(~together.ravel())
     return start, np.diff(start, append=n * slots)
 

@@ -111,8 +111,9 @@ class H5File:
         except OSError as error:
             raise DataError(f"{path}: cannot be read as HDF5: {error}") from None
         names = [name for name in self._file if isinstance(self._file[name], h5py.Dataset)]
-        names.sort(key=lambda name: (name not in _COLUMNS, [*_COLUMNS, *names].index(name)))
-        self.keys = {name: self._key(name) for name in names}
+        known = [name for name in _COLUMNS if name in names]
+        others = [name for name in names if name not in _COLUMNS]
+        self.keys = {name: self._key(name) for name in known + others}
         self.is_jet_table = set(_NEEDED) <= set(self.keys)
 
     def _key(self, name: str) -> Key:

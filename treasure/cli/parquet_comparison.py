@@ -49,7 +49,7 @@ def compare_parquet(
         if types[0] != types[1]:
             column.note = f"{types[0]} and {types[1]}"
     key = KeyComparison(
-        "columns",
+        "",  # the columns of a parquet table belong to no key
         columns,
         [name for name in names_a if name not in names_b],
         [name for name in names_b if name not in names_a],
