@@ -56,10 +56,8 @@ class MergeCutflows(DatasetTask):
     Writes one JSON, the sections processed in the format of CMS (collision data), and a report.
     """
 
+    # No settings: the report shows the title of the dataset, but another title makes no jet anew.
     reqs = {"fileset": CreateFileset, "skim": SkimJets}
-
-    def settings(self) -> dict[str, Any]:
-        return {"title": self.entry.title}
 
     def run(self) -> None:
         from treasure.fileset.model import Fileset
