@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from coffea.nanoevents import PFNanoAODSchema
@@ -26,6 +26,8 @@ class SkimSchema(PFNanoAODSchema):
 
     warn_missing_crossrefs = False
     error_missing_event_ids = False  # that a branch is missing, the layouts say
+    # Plain records: vectors would refuse a collection without mass, and take tau2 for tau².
+    mixins: ClassVar[dict[str, str]] = {}
 
 
 class SkimProcessor(ProcessorABC):
