@@ -87,7 +87,7 @@ def merge(
     first = branches[0]
     luminosity = None
     if not dataset.is_mc:
-        read = union(*(branch.get("luminosity_sections") or {} for branch in branches))
+        read = union(*(branch["luminosity_sections"] for branch in branches))
         luminosity = compare_luminosity(read, planned=planned, golden=golden)
     return {
         "dataset": dataset_name,
@@ -95,7 +95,7 @@ def merge(
         "title": dataset.title,
         "events": sum(branch["events"] for branch in branches),
         "jets": sum(branch["jets"] for branch in branches),
-        "most_jets_in_event": max(branch.get("most_jets_in_event", 0) for branch in branches),
+        "most_jets_in_event": max(branch["most_jets_in_event"] for branch in branches),
         "cutflow": _cutflow(branches),
         "branches": [
             {"branch": number, "jets": branch["jets"]} for number, branch in enumerate(branches)
@@ -108,8 +108,8 @@ def merge(
         "missing_triggers": _added(branch["missing_triggers"] for branch in branches),
         "absent_columns": _all_said(branch["absent_columns"] for branch in branches),
         "replaced_values": _added(branch["replaced_values"] for branch in branches),
-        "puppi": ", ".join(sorted({branch.get("puppi") or "stored" for branch in branches})),
-        "notes": _added(branch.get("notes", {}) for branch in branches),
+        "puppi": ", ".join(sorted({branch["puppi"] for branch in branches})),
+        "notes": _added(branch["notes"] for branch in branches),
         "jets_with_candidates_left_out": sum(
             branch["jets_with_candidates_left_out"] for branch in branches
         ),

@@ -15,8 +15,9 @@ _MOMENTUM = CANDIDATE_COLUMNS[:4]
 def weighted(candidates: Candidates) -> Candidates:
     """Candidates with px, py, pz, E and pt multiplied by their weight; those of weight 0 dropped.
 
-    The products are made in double precision, and momenta rounded once more to single. Candidates
-    whose weight is not known (−1) are dropped, too. Nothing else changes.
+    The products of what is stored are made in double precision and rounded once: to the bit what
+    multiplying the columns of a table without weights applied gives. Candidates whose weight is not
+    known (−1) are dropped, too. Nothing else changes.
 
     Parameters
     ----------

@@ -117,6 +117,10 @@ def _summary(
         },
         "absent_columns": dict(sorted(item.split("=", 1) for item in out["absent_columns"])),
         "replaced_values": dict(sorted(out["replaced_values"].items())),
+        # candidates' momenta multiplied by their PUPPI weights, or these beside them
+        "puppi": ", ".join(sorted(out["puppi"])),
+        # what else layouts did -> to how many jets
+        "notes": dict(sorted(out["notes"].items())),
         "jets_with_candidates_left_out": out["jets_with_candidates_left_out"],
         "files": [file.model_dump(mode="json") for file in files],
         "selection": selection.model_dump(mode="json"),
