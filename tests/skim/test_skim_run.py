@@ -34,9 +34,8 @@ def rows_of(folder: Path, summary: dict) -> list[dict]:
 def add_luminosity_blocks(path: Path, run: int, sections: list[int]) -> Path:
     """Write a file again, with the tree LuminosityBlocks beside its events."""
     with uproot.open(path) as file:
-        tree = file["Events"]
-        names = [name for name in tree if not name.startswith("n")]
-        arrays = {name: tree[name].array() for name in names}
+        events = file["Events"].arrays()
+    arrays = {name: events[name] for name in events.fields if not name.startswith("n")}
     groups: dict = {}
     for name, array in arrays.items():
         group, _, field = name.partition("_")

@@ -3,15 +3,15 @@
 import os
 import zlib
 from pathlib import Path
-from typing import Any
 
 import uproot
 
 from treasure.errors import DataError
 from treasure.fileset.model import FilesetFile, is_url
+from treasure.fileset.opening import open_options
 from treasure.fileset.remote import may_pass, patiently, remote_file
 
-__all__ = ["adler32_of", "file_identity", "inspect_file", "open_options", "same_checksum"]
+__all__ = ["adler32_of", "file_identity", "inspect_file", "same_checksum"]
 
 _BLOCK = 1 << 20
 _HEADER_BYTES = 45  # of the shortest ROOT file header
@@ -33,14 +33,6 @@ def same_checksum(one: str, other: str) -> bool:
 
 def _adler32_number(checksum: str) -> int:
     return int(checksum.removeprefix("adler32:"), 16)
-
-
-def open_options(location: str) -> dict[str, Any]:
-    """How `uproot.open` reads a path or URL.
-
-    A path is opened as it is written: fsspec would take a ``::`` in it for two URLs.
-    """
-    return {} if is_url(location) else {"handler": uproot.source.file.MultithreadedFileSource}
 
 
 def file_identity(location: str) -> tuple[int, str | None]:

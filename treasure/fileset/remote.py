@@ -8,6 +8,7 @@ fsspec, whose options (endpoints, keys, headers) come from its own configuration
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -171,7 +172,8 @@ def copy(url: str, path: Path) -> None:
         # but that one.
         for start in range(0, size, _BLOCK):
             stop = min(start + _BLOCK, size)
-            file.write(patiently(lambda: filesystem.cat_file(name, start, stop), url))  # noqa: B023
+            block = patiently(partial(filesystem.cat_file, name, start=start, end=stop), url)
+            file.write(block)
 
 
 def patiently(action: Callable[[], T], url: str) -> T:

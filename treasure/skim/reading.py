@@ -12,8 +12,8 @@ from coffea.processor import IterativeExecutor, Runner, accumulate
 from coffea.processor.executor import WorkItem
 
 from treasure.errors import DataError, TreasureError
-from treasure.fileset.inspection import open_options
 from treasure.fileset.model import FilesetFile, is_url
+from treasure.fileset.opening import open_options
 from treasure.fileset.remote import may_pass, patiently, remote_file
 from treasure.skim.luminosity_blocks import luminosity_blocks
 from treasure.skim.processor import SkimProcessor, SkimSchema
