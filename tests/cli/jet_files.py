@@ -8,7 +8,6 @@ from typing import Any
 
 import h5py
 import numpy as np
-from click.testing import Result
 from typer.testing import CliRunner
 
 from treasure.cli import commands
@@ -38,7 +37,7 @@ def treasure(*arguments: object, **environment: str) -> subprocess.CompletedProc
     )  # fmt: skip
 
 
-def in_process(*arguments: object) -> Result:
+def in_process(*arguments: object) -> Any:
     """Run a command of the console program without a process of its own."""
     return CliRunner().invoke(commands, [str(argument) for argument in arguments])
 

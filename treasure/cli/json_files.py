@@ -11,6 +11,7 @@ from treasure.cli.terminal import SHOWN_ITEMS, console, facts, headline, rows
 __all__ = ["inspect_json"]
 
 _FIRST_FILES = 5
+_NAMES = ("record", "validated_runs")
 
 
 def inspect_json(path: Path) -> None:
@@ -49,9 +50,9 @@ def _inspect_fileset(path: Path) -> None:
     if sections := fileset.luminosity_sections:
         about["luminosity sections"] = _sections(sections)
     if fileset.source:
-        about["source"] = fileset.source
+        about["source"] = _with_names(fileset.source)
     if fileset.provenance:
-        about["provenance"] = fileset.provenance
+        about["provenance"] = _with_names(fileset.provenance)
     headline(path, "fileset", about)
     shown = fileset.files[:_FIRST_FILES]
     columns = ["uri", "entries", "size", "checksum"]
@@ -62,6 +63,19 @@ def _inspect_fileset(path: Path) -> None:
             start, stop = file.entry_range
             row.insert(1, f"{start}…{stop}" if stop > start else "nothing")
     rows("first files", columns, table)
+
+
+def _with_names(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers that name something, such as that of a record, are not to be read as counts."""
+    said: dict[str, Any] = {}
+    for name, value in about.items():
+        if isinstance(value, Mapping):
+            said[name] = _with_names(value)
+        elif name in _NAMES and value is not None:
+            said[name] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        else:
+            said[name] = value
+    return said
 
 
 def _sections(sections: Mapping[str, Any]) -> str:

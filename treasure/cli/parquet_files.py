@@ -39,7 +39,7 @@ def _inspect(path: Path, file: Any, shown_rows: int) -> None:
         },
     )
     lines: list[Text | list[str | Text]] = [*_ranges(file)]
-    aligned(["column", "type", "values", "min", "max", "null"], lines)
+    aligned(["column", "type", "values", "min", "max", "null or empty"], lines)
     for key, value in metadata.items():
         note("metadata", key.decode(), value.decode(errors="replace"))
     if shown_rows and file.metadata.num_rows:
@@ -66,7 +66,7 @@ def _ranges(file: Any) -> list[list[str | Text]]:
             [
                 name,
                 kind.replace("element: ", "").replace(" not null", ""),
-                f"{sum(chunk.num_values for chunk in chunks):,}",
+                f"{sum(chunk.num_values for chunk in chunks) - nulls:,}",
                 _value(min((one.min for one in with_range), default=None)),
                 _value(max((one.max for one in with_range), default=None)),
                 f"{nulls:,}" if nulls else "·",
