@@ -12,6 +12,7 @@ from tests.layout_a import write_events
 from tests.layouts import KINDS, NEW_NAMES, separated_events, write_layout
 from treasure.errors import DataError
 from treasure.skim import layout_c
+from treasure.skim.kinematics import charge_of
 from treasure.skim.layouts import branches_of, branches_to_read, recognise
 from treasure.skim.processor import SkimSchema
 
@@ -373,3 +374,14 @@ def test_other_trees_are_refused(tmp_path, shared, skim):
     del events["FatJet"]
     with pytest.raises(DataError, match=r"no branch FatJet_pt, .*; jets are NanoAOD's FatJet"):
         skim(write_events(tmp_path / "a.root", {k: v for k, v in events.items() if k[0] != "F"}))
+
+
+def test_charges_follow_from_the_kinds_of_particles(shared):
+    tree = uproot.open(shared / "data" / "pfnano" / "layout_a_qcd_mc.root")["Events"]
+    pdg_id, charge = (
+        ak.flatten(tree[f"PFCands_{name}"].array()).to_numpy() for name in ("pdgId", "charge")
+    )
+    assert set(np.unique(pdg_id)) >= {-211, 1, 2, 22, 130, 211}
+    np.testing.assert_array_equal(charge_of(pdg_id), charge)
+    leptons = np.array([11, -11, 13, -13], np.int32)
+    assert charge_of(leptons).tolist() == [-1, 1, -1, 1]
