@@ -20,6 +20,7 @@ from treasure.skim.golden import golden_digest, golden_mask, golden_sections
 from treasure.skim.layout_a import LayoutA
 from treasure.skim.parts import read_parts
 from treasure.skim.run import skim_files
+from treasure.store import fingerprint
 
 
 class WithoutWeights(LayoutA):
@@ -325,3 +326,27 @@ def test_a_record_that_cannot_be_had_names_the_remedies(tmp_path, monkeypatch, s
     data = Dataset(label=0, is_mc=False, source={**offline, "folder": str(on_disk)})
     (path,) = on_disk.glob("Cert_*.txt")
     assert golden_sections(selection, data) == json.loads(path.read_text())
+
+
+def test_another_content_of_the_golden_json_is_another_skim(tmp_path):
+    from tasks.skim import SkimJets
+
+    golden, config = tmp_path / "golden.json", tmp_path / "my.yaml"
+    config.write_text(
+        "defaults: aoj\n"
+        "datasets:\n"
+        "  collisions: {source: {kind: local, files: [x.root]}, label: 0, is_mc: false}\n"
+        "  simulated: {source: {kind: local, files: [x.root]}, label: 0, is_mc: true}\n"
+        f"selection: {{golden_json: {golden}, golden_json_adler32: null}}\n"
+    )
+    collisions, simulated = (
+        SkimJets(config=str(config), dataset=name) for name in ("collisions", "simulated")
+    )
+    seen = []
+    for content in (None, "{}", '{"1": [[1, 1]]}', "{}"):
+        if content is not None:
+            golden.write_text(content)
+        seen.append((fingerprint(collisions.settings()), fingerprint(simulated.settings())))
+    of_collisions, of_simulated = zip(*seen, strict=True)
+    assert len(set(of_collisions[:3])) == 3 and of_collisions[1] == of_collisions[3]
+    assert len(set(of_simulated)) == 1
