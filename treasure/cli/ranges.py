@@ -30,8 +30,6 @@ class ColumnRange:
         Of the column; the unit is empty where there is none.
     minimum, maximum
         Of the real values; None where there are none.
-    mean
-        Of the real values; None for numbers that only name something, such as `pdgId`.
     values, sentinels, zeros
         How many there are (padding aside), how many say "none", and how many are 0.
     nan, infinite, negative_zero
@@ -53,7 +51,7 @@ class ColumnRange:
 
     @property
     def mean(self) -> float | None:
-        """Mean of the real values."""
+        """Of the real values; None for numbers that only name something, such as `pdgId`."""
         return self._sum / self._real if self._real and self.name not in _NUMBERED else None
 
     @property
