@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.base import DatasetTask, section
+from tasks.messages import say
 from tasks.simulation import SimulatePFNano
 from tasks.workflow import BranchedTask
 from treasure import store
@@ -38,6 +39,11 @@ class CreateFileset(DatasetTask):
     @property
     def is_simulated(self) -> bool:
         return bool(self.entry.source.kind == "simulation")
+
+    @property
+    def _is_part(self) -> bool:
+        source = self.entry.source
+        return source.limit_files is not None or bool(source.entry_start or source.entry_stop)
 
     def settings(self) -> dict[str, Any]:
         if self.is_simulated:
@@ -74,6 +80,12 @@ class CreateFileset(DatasetTask):
                 "events": fileset.entries,
                 "bytes": sum(file.size for file in fileset.files),
             }
+        announced = fileset.provenance.get("events")  # of a record: all its files, whole
+        if announced is not None and not self._is_part and announced != fileset.entries:
+            say(
+                f"{self.label}: the record says {announced:,} events, its files hold"
+                f" {fileset.entries:,}"
+            )
 
 
 class FilesetBranches(BranchedTask):

@@ -90,6 +90,7 @@ def test_environment_variables_relative_paths_and_doubles(samples, tmp_path, mon
     [
         ("nothing*.root", "no file matches"),
         ("nothing.root", "no such file"),
+        ("$UNSET_HERE/*.root", r"no file matches \(\$UNSET_HERE not set\)"),
         ("empty", r"no \*.root file in this directory"),
         ("empty.txt", "the list is empty"),
         ("missing.txt", "cannot be read"),

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 from pathlib import Path
 
 from treasure.errors import DataError
@@ -67,11 +68,19 @@ def _expand(pattern: str, folder: str, lists: tuple[str, ...]) -> list[str]:
     if glob.has_magic(path) and not Path(path).exists():
         matches = sorted(p for p in glob.glob(path, recursive=True) if Path(p).is_file())  # noqa: PTH207
         if not matches:
-            raise DataError(f"{path}: no file matches; check source.files (quotes, spelling, **)")
+            raise DataError(
+                f"{path}: no file matches{_unset(path)}; check source.files (quotes, spelling, **)"
+            )
         return matches
     if not Path(path).exists():
-        raise DataError(f"{path}: no such file or directory; check source.files")
+        raise DataError(f"{path}: no such file or directory{_unset(path)}; check source.files")
     return [path]
+
+
+def _unset(path: str) -> str:
+    """Which environment variables in a path that was not found have no value."""
+    names = [name for name in re.findall(r"\$\{?(\w+)", path) if name not in os.environ]
+    return f" ({', '.join('$' + name for name in names)} not set)" if names else ""
 
 
 def _hidden(path: Path, top: str) -> bool:
