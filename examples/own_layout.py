@@ -19,7 +19,8 @@ class OtherNames(LayoutA):
     """Layout A where `PFCands` is called `Particle`, and the table of links `JetParticle`.
 
     The name of a collection leads to that of the input, and that of a branch goes before it. Where
-    more than names differs, subclass `treasure.skim.layouts.Layout` and give `candidates`; what the
+    more than names differs, subclass `treasure.skim.stored_candidates.StoredCandidates` and say
+    which candidates are a jet's, or `treasure.skim.layouts.Layout` and give `candidates`; what the
     input lacks can be computed in `computed_column`.
     """
 

@@ -84,7 +84,7 @@ class Jets:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Particle-flow candidates of some rows (jets here), flat, in the order of the file.
+    """Particle-flow candidates of some rows (jets here), flat, in the order of the layout.
 
     Attributes
     ----------
