@@ -11,6 +11,8 @@ __all__ = ["SAME_PT", "pair_candidates"]
 
 # Relative. Tables hold px and py, each rounded to single precision: pt is known to some ulp only.
 SAME_PT = 4e-7
+# A step of single precision is this much at most, and two candidates may take it either way.
+_STEP = 2 * 2.0**-23
 # Two candidates that agree so far are taken for the same one, so that their difference is shown.
 _NEARLY = 8  # ulp
 _PAIRS = 1 << 20  # held at a time; a jet whose candidates all have one pt has 22,500
@@ -21,9 +23,10 @@ def pair_candidates(
 ) -> NDArray[np.intp]:
     """For each slot of `a`, the slot of `b` with the same candidate.
 
-    Only candidates of equal pt change places: neighbours whose pt agrees to `SAME_PT`, in both
-    tables. Within such a group as many candidates as possible are paired with one that agrees in
-    every column within `ulp`; of the others those that nearly agree; what is left, in order.
+    Only candidates of equal pt change places: neighbours whose pt agrees to `SAME_PT` and the
+    tolerance, in both tables. Within such a group as many candidates as possible are paired with
+    one that agrees in every column within `ulp`; of the others those that nearly agree; what is
+    left, in order.
 
     Parameters
     ----------
@@ -42,7 +45,8 @@ def pair_candidates(
     paired = np.tile(np.arange(slots), (n, 1))
     if n == 0 or slots < 2:
         return paired
-    start, size = _groups(_squared_pt(a, px, py), _squared_pt(b, px, py))
+    same_pt = SAME_PT + ulp * _STEP
+    start, size = _groups(same_pt, _squared_pt(a, px, py), _squared_pt(b, px, py))
     flat_a, flat_b = a.reshape(-1, width), b.reshape(-1, width)
     agree = (distance(flat_a, flat_b) <= ulp).all(axis=1)
     # A group whose candidates all agree where they are is left alone.
@@ -66,7 +70,9 @@ def _squared_pt(candidates: NDArray[Any], px: int, py: int) -> NDArray[np.float6
     return squared
 
 
-def _groups(*squared_pt: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _groups(
+    same_pt: float, *squared_pt: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """First slot (counted over all rows) and length of the runs of slots with one pt.
 
     Neighbours belong together if they do in both tables, so that no candidate passes a harder one.
@@ -77,7 +83,7 @@ def _groups(*squared_pt: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray
     for squared in squared_pt:
         before, after = squared[:, :-1], squared[:, 1:]
         with np.errstate(all="ignore"):
-            near = np.abs(before - after) <= 2 * SAME_PT * np.maximum(before, after)
+            near = np.abs(before - after) <= 2 * same_pt * np.maximum(before, after)
         together[:, 1:] &= near & (before > 0) & (after > 0)  # padding is no candidate
     start = np.flatnonzero(~together.ravel())
     return start, np.diff(start, append=n * slots)
