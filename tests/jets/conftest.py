@@ -57,7 +57,8 @@ def write_skim(
         "events": jets, "jets": jets, "most_jets_in_event": min(jets, 2),
         "cutflow": [],
         "layouts": ["A"], "missing_triggers": {}, "absent_columns": {}, "replaced_values": {},
-        "notes": {}, "jets_with_candidates_left_out": 0, "luminosity_sections": {},
+        "notes": {}, "puppi": "stored", "jets_with_candidates_left_out": 0,
+        "luminosity_sections": {},
         "files": [{"uri": source, "checksum": "adler32:00000001"}],
         "selection": selection.model_dump(mode="json"),
     }  # fmt: skip

@@ -168,7 +168,7 @@ def test_a_table_of_some_rows_lists_what_its_own_branches_read(tmp_path):
     first = write_skim(tmp_path / "0", [random_rows([1] * 6)], source="0.root", notes=notes)
     second = write_skim(
         tmp_path / "1", [random_rows([1] * 6)], source="1.root", notes=notes, layouts=["D"],
-        absent_columns={"PFCands_d0": "-1"}, replaced_values={"PFCands_dz": 1},
+        puppi="applied", absent_columns={"PFCands_d0": "-1"}, replaced_values={"PFCands_dz": 1},
     )  # fmt: skip
     paths = write_shards(tmp_path, [first, second], [6, 6], 2, 6)
     described = []
@@ -176,11 +176,11 @@ def test_a_table_of_some_rows_lists_what_its_own_branches_read(tmp_path):
         with JetTable(path) as table:
             found = table.attributes
             names = ("layouts", "absent_columns", "replaced_values", "notes", "source_files")
-            described.append([json.loads(found[name]) for name in names])
+            described.append([found["puppi"], *(json.loads(found[name]) for name in names)])
     files = [[file["uri"] for file in one[-1]] for one in described]
     assert files == [["0.root"], ["1.root"], ["1.root"]]
-    assert described[0][:4] == [["A"], {}, {}, notes]
-    assert described[1][:4] == [["D"], {"PFCands_d0": "-1"}, {"PFCands_dz": 1}, notes]
+    assert described[0][:5] == ["stored", ["A"], {}, {}, notes]
+    assert described[1][:5] == ["applied", ["D"], {"PFCands_d0": "-1"}, {"PFCands_dz": 1}, notes]
 
 
 def test_rows_that_the_skim_does_not_have_are_refused(write):

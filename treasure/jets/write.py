@@ -237,6 +237,7 @@ def _describe(
         "layouts": skim["layouts"],
         "absent_columns": skim["absent_columns"],
         "replaced_values": skim["replaced_values"],
+        "puppi": skim["puppi"],
         "notes": skim["notes"],
         # uri, size, checksum, uuid, entries of every file
         "source_files": skim["files"],
