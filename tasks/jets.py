@@ -57,8 +57,8 @@ class ShardBranches(BranchedTask):
             merged["jets"], merged["most_jets_in_event"], self.tree.jet_table.jets_per_shard
         )
         shards = {}
-        for number, (start, stop) in enumerate(plan):
-            branches, first = overlapping((start, stop), jets)
+        needed = overlapping(plan, jets)
+        for number, ((start, stop), (branches, first)) in enumerate(zip(plan, needed, strict=True)):
             shards[number] = (branches, (start - first, stop - first))
             refuse_other_files(self.directory / self.stem_of(number), _all_files(merged))
         return shards

@@ -54,8 +54,8 @@ def test_every_branch_is_needed_and_every_row_is_in_a_needed_branch(jets, maximu
     total = sum(jets)
     ends = np.cumsum([0, *jets])
     needed: set[int] = set()
-    for start, stop in plan_shards(total, 1, maximum):
-        branches, first = overlapping((start, stop), jets)
+    plan = plan_shards(total, 1, maximum)
+    for (start, stop), (branches, first) in zip(plan, overlapping(plan, jets), strict=True):
         assert first == ends[branches.start] <= start
         assert stop <= ends[branches.stop]
         assert all(jets[b] == 0 or (ends[b] < stop and ends[b + 1] > start) for b in branches)
@@ -95,8 +95,9 @@ def skim_of(folder: Path, branches) -> tuple[list[Path], list[dict]]:
 def write_shards(folder: Path, skims: list[Path], jets: list[int], most: int, maximum: int):
     paths = []
     dataset = Dataset(label=1, is_mc=True, source={"kind": "local", "files": ["x"]})
-    for number, (start, stop) in enumerate(plan_shards(sum(jets), most, maximum)):
-        branches, first = overlapping((start, stop), jets)
+    plan = plan_shards(sum(jets), most, maximum)
+    for number, (branches, first) in enumerate(overlapping(plan, jets)):
+        start, stop = plan[number]
         paths.append(folder / f"top_batch{number}.h5")
         write_jet_table(
             [skims[b] for b in branches], paths[-1], dataset_name="top", dataset=dataset,

@@ -6,6 +6,7 @@ that it falls into: no table is too long, and no row is lost or doubled.
 Importing this module loads nothing heavy: branch maps make the plan.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
@@ -54,30 +55,28 @@ def plan_shards(jets: int, most_jets_in_event: int, jets_per_shard: int) -> list
     return list(pairwise(boundaries))
 
 
-def overlapping(rows: tuple[int, int], jets: Sequence[int]) -> tuple[range, int]:
-    """The branches of a skim that a range of rows needs.
+def overlapping(plan: Sequence[tuple[int, int]], jets: Sequence[int]) -> list[tuple[range, int]]:
+    """The branches of a skim that each range of rows needs.
 
     Parameters
     ----------
-    rows
-        Nominal range, from `plan_shards`.
+    plan
+        Nominal ranges, from `plan_shards`.
     jets
         Rows of each branch, in order.
 
     Returns
     -------
-    branches
-        Those with a row in the range. One without rows goes with the rows after it, so that each
-        is needed by a table; after the last row, with the last.
-    first
-        The row at which the first of them starts.
+    For each range its branches, and the row at which the first of them starts. Branches are those
+    with a row in the range. One without rows goes with the rows after it, so that each is needed
+    by a table; after the last row, with the last.
     """
-    start, stop = rows
     starts = list(accumulate(jets, initial=0))
     total = starts.pop()
-    needed = [
-        number
-        for number, (first, count) in enumerate(zip(starts, jets, strict=True))
-        if (first < stop or stop == total) and first + max(count, 1) > start
-    ]
-    return range(needed[0], needed[-1] + 1), starts[needed[0]]
+    ends = [start + max(count, 1) for start, count in zip(starts, jets, strict=True)]
+    needed = []
+    for start, stop in plan:
+        first = bisect_right(ends, start)
+        last = len(jets) if stop == total else bisect_left(starts, stop)
+        needed.append((range(first, last), starts[first]))
+    return needed
