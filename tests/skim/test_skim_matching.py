@@ -123,11 +123,25 @@ def test_a_higgs_decays_to_quarks_or_gluons():
         boson(25, pair(5, -5)), boson(25, pair(4, -4)), boson(25, pair(21, 21)),
         boson(25, pair(22, 22)), boson(25, [*pair(5, -5), (21, 3.0, 0.0)]),
         boson(25, [*pair(21, 21), (21, 0.0, 0.0)]), to_ww,
+        boson(25, [*pair(21, 21), (5, 0.0, 0.0)]),
+        boson(25, [(5, 2.0, 0.0), (-5, 2.1, 0.0), *pair(21, 21)]),
     ]  # fmt: skip
     axes = [(n, 0, 0) for n in range(len(events))]
-    assert find("H", events, *axes) == [True, True, True, False, True, False, False]
-    assert find("W", events, *axes) == [False] * 6 + [True]
+    assert find("H", events, *axes) == [True, True, True, False, True] + [False] * 4
+    assert find("W", events, *axes) == [False] * 6 + [True, False, False]
+    assert find("H", events, (8, 2.0, 0.0)) == [True]
     assert not any(find("Z", [boson(23, pair(21, 21))], (0, 0, 0)))
+
+
+def test_a_top_without_its_quark_or_with_two_is_none():
+    event = top(1, CLOSE)
+    last_top = event[1][1]
+    without, two = [*event], [*event, (3, last_top, 0.0, 0.0)]
+    without[1] = (-11, *event[1][1:])
+    two_ws = [*event, *boson(24, pair(4, -3), mother=last_top, offset=len(event))]
+    axes = [(n, 0, 0) for n in range(3)]
+    assert find("top", [without, two, two_ws], *axes) == [False, False, False]
+    assert find("W", [without, two, two_ws], *axes) == [True, True, True]
 
 
 def test_a_w_whose_top_is_in_the_jet_as_a_whole_is_not_a_w():
@@ -237,7 +251,8 @@ def trees(draw):
     for i in range(draw(st.integers(0, 14))):
         kind = draw(st.sampled_from([6, 6, 24, 24, 24, 23, 25, 25, 5, 2, 1, 21, 11]))
         sign = draw(st.sampled_from([1, 1, -1])) if kind not in (21, 23, 25) else 1
-        mother = draw(st.integers(-1, i - 1))
+        heavy = [k for k, p in enumerate(event) if abs(p[0]) in (6, 23, 24, 25)]
+        mother = draw(st.sampled_from(heavy) if heavy else st.integers(-1, i - 1))
         event.append((kind * sign, mother, *draw(ANGLES)))
     return event
 

@@ -124,9 +124,7 @@ def _tops_and_ws(particles: GeneratorParticles) -> tuple[Decays, Decays]:
     w, w_partons = _to_two_partons(tree, _W)
     direct = np.flatnonzero(tree.quark & tree.daughters_of(_TOP))
     top_of_w = tree.origin[w]
-    of_top = np.flatnonzero(
-        (top_of_w >= 0) & (tree.kind[top_of_w] == _TOP) & tree.last_copy[top_of_w]
-    )
+    of_top = np.flatnonzero((top_of_w >= 0) & (tree.kind[top_of_w] == _TOP))
     one_quark = np.bincount(particles.mother[direct], minlength=tree.n) == 1
     one_w = np.bincount(top_of_w[of_top], minlength=tree.n) == 1
     tops = np.flatnonzero(one_quark & one_w)
