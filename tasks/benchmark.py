@@ -44,7 +44,21 @@ class BenchmarkTopTagging(TreasureTask):
                 self.tree.benchmark,
                 seed=self.tree.seed,
                 directory=stage.directory,
-                provenance={"chain": self.provenance()},
+                provenance={
+                    "datasets": {name: self._history(name) for name in self.tree.datasets},
+                    "chain": self.provenance(),
+                },
                 progress=stage.progress,
             )
         say(f"report: {shown_path(self.directory / 'report.html')}")
+
+    def _history(self, dataset: str) -> dict[str, Any]:
+        """Where the jets of a dataset come from, from its merged cutflow: skims may be gone."""
+        merged = WriteH5.req(self, dataset=dataset).merged
+        assert merged is not None
+        quantities = ("cut", "events", "jets", "weight")
+        return {
+            "cutflow": [{name: step[name] for name in quantities} for step in merged["cutflow"]],
+            "sources": merged["files"],
+            "configuration": merged["selection"],
+        }

@@ -1,28 +1,12 @@
 from treasure.benchmark.provenance import cutflow_table, dataset_histories
 
 
-def skim(dataset, jets, files):
-    cutflow = [{"cut": "all", "jets": 2 * jets}, {"cut": "pt", "jets": jets}]
-    return {"summary": {"dataset": dataset, "cutflow": cutflow, "files": files}}
-
-
-def test_the_branches_of_a_dataset_are_summed():
-    chain = [
-        {"task": "CreateFileset", "outputs": [{"summary": {"files": 2}}]},
-        {"task": "SkimJets", "outputs": [skim("qcd", 5, ["a"]), skim("qcd", 7, ["b"])]},
-        {"task": "SkimJets", "outputs": [skim("ttbar", 1, ["c"])]},
-    ]
-    found = dataset_histories({"chain": chain})
+def test_what_is_said_of_each_dataset_by_name():
+    given = {"ttbar": {"cutflow": {"all": 10}, "sources": ["x"]}, "qcd": "as in demo.yaml"}
+    found = dataset_histories({"datasets": given})
     assert list(found) == ["qcd", "ttbar"]
-    assert found["qcd"]["sources"] == ["a", "b"]
-    assert found["qcd"]["cutflow"] == [{"cut": "all", "jets": 24}, {"cut": "pt", "jets": 12}]
-
-
-def test_what_is_said_of_a_dataset_comes_before_what_is_found():
-    given = {"qcd": {"cutflow": {"all": 10}, "sources": ["x"]}}
-    chain = [skim("qcd", 5, ["a"])]
-    found = dataset_histories({"datasets": given, "chain": chain})["qcd"]
-    assert found["cutflow"] == {"all": 10} and found["sources"] == ["x"]
+    assert found["ttbar"] == {"cutflow": {"all": 10}, "sources": ["x"], "configuration": None}
+    assert found["qcd"] == {"cutflow": None, "sources": None, "configuration": "as in demo.yaml"}
 
 
 def test_cutflows_of_several_forms_are_tables():
@@ -35,5 +19,5 @@ def test_cutflows_of_several_forms_are_tables():
 
 
 def test_nothing_known_is_no_error():
-    for nothing in ({}, {"chain": None}, {"datasets": None, "chain": "?"}, {"chain": [1, "a", {}]}):
+    for nothing in ({}, {"chain": []}, {"datasets": None}, {"datasets": {}}):
         assert dataset_histories(nothing) == {}
