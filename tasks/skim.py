@@ -77,9 +77,10 @@ class MergeCutflows(DatasetTask):
                 files_left_out=[file.model_dump() for file in fileset.bad_files],
             )
             write_merged(merged, stage.directory)
-            # not the cutflow itself: the stages before say theirs, and it would count twice
-            stage.summary = {"branches": len(branches)} | {
-                name: merged[name] for name in ("events", "jets")
+            stage.summary = {
+                "branches": len(branches),
+                "events_read": merged["events"],
+                "jets_selected": merged["jets"],
             }
             if merged["luminosity"]:
                 stage.summary |= {

@@ -9,12 +9,18 @@ import yaml
 from treasure.config.loading import load_config
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGES = [DOCS / "configuration.md", *sorted((DOCS / "howto").glob("*.md"))]
 
 
 def yaml_blocks(page: Path) -> list[str]:
     text = page.read_text()
     return re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+PAGES = [
+    page
+    for page in [DOCS / "configuration.md", *sorted((DOCS / "howto").glob("*.md"))]
+    if yaml_blocks(page)
+]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -30,4 +36,4 @@ def test_the_configurations_of_a_page_are_valid(page, tmp_path):
             written.append(path)
     for path in written:
         assert load_config(str(path)).name == path.stem
-    assert written or page.stem == "own_task"
+    assert written

@@ -243,6 +243,9 @@ def test_matching_drops_and_counts_jets(tmp_path, skim):
         "weight": pytest.approx(np.float32(events["genWeight"])[[0, 2]].sum()),
         "weight2": pytest.approx((np.float32(events["genWeight"])[[0, 2]] ** 2).sum()),
     }  # fmt: skip
+    events["GenPart"][1][3]["genPartIdxMother"] = 5
+    with pytest.raises(DataError, match="genPartIdxMother leads to no particle"):
+        skim(write_events(tmp_path / "c.root", events), dataset=matching)
     del events["GenPart"]
     with pytest.raises(DataError, match="no branch GenPart_pdgId"):
         skim(write_events(tmp_path / "b.root", events), dataset=matching)

@@ -1,4 +1,9 @@
-"""The golden JSON of collision data: which luminosity sections are validated for physics."""
+"""The golden JSON of collision data: which luminosity sections are validated for physics.
+
+Importing this module loads nothing heavy: the fingerprint of a skim asks it.
+"""
+
+from __future__ import annotations
 
 import json
 import os
@@ -6,10 +11,7 @@ import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from treasure.config.dataset import CernOpenDataSource, Dataset
 from treasure.config.selection import Selection
@@ -19,7 +21,12 @@ from treasure.store import checksums
 
 __all__ = ["EventFilter", "golden_digest", "golden_mask", "golden_sections"]
 
-EventFilter = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# Runs and luminosity blocks of events -> whether each is validated.
+EventFilter = Callable[["NDArray[np.int64]", "NDArray[np.int64]"], "NDArray[np.bool_]"]
 
 _KEY = "selection.golden_json"
 _RECORD = re.compile(r"record:\s*(\d+)")
@@ -70,6 +77,8 @@ def golden_mask(selection: Selection, dataset: Dataset) -> EventFilter | None:
     golden = golden_sections(selection, dataset)
     if golden is None:
         return None
+    import numpy as np
+
     # Its kernel is compiled when it is imported, which only collision data have to pay.
     from coffea.lumi_tools import LumiMask
 
