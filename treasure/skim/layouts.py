@@ -201,8 +201,8 @@ class Layout(ABC, Plugin, family=True):
         local = self.flat("GenPart_genPartIdxMother").astype(np.int64)
         if (local >= counts[event]).any():
             raise DataError(
-                f"{self.where}: GenPart_genPartIdxMother leads to no particle of its event; the file"
-                " is damaged, make it again"
+                f"{self.where}: GenPart_genPartIdxMother leads to no particle of its event; the"
+                " file is damaged, make it again"
             )
         mother = np.where(local < 0, -1, local + offsets_of(counts)[:-1][event])
         return GeneratorParticles(
