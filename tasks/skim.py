@@ -48,6 +48,16 @@ class SkimJets(FilesetBranches):
                 stage.directory,
                 progress=stage.progress,
             )
+        self._say_if_no_trigger(stage.summary)
+
+    def _say_if_no_trigger(self, summary: dict[str, Any]) -> None:
+        missing, files = summary["missing_triggers"], len(summary["files"])
+        asked = self.tree.selection.triggers
+        if asked and all(missing.get(path) == files for path in asked):
+            say(
+                f"{self.label}: no file has any of the {len(asked)} paths of selection.triggers, so"
+                " that no event passes; set selection.triggers to paths that are there, or to []"
+            )
 
 
 class MergeCutflows(DatasetTask):

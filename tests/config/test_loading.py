@@ -147,6 +147,15 @@ def test_a_missing_value_is_named(tmp_path):
     assert "datasets.x.label: missing" in fails(write(tmp_path / "a.yaml", text))
 
 
+def test_keys_that_do_not_fit_each_other_are_named_where_the_user_said_them(tmp_path):
+    message = fails("aoj", "selection.softdrop_mass_min=9", "selection.softdrop_mass_max=2")
+    assert message.startswith("--set: selection: softdrop_mass_min (9.0) is not below")
+    source = "{kind: local, files: [a], entry_start: 5, entry_stop: 5}"
+    entry = f"{{source: {source}, is_mc: true, label: 0}}"
+    path = write(tmp_path / "a.yaml", f"defaults: demo\ndatasets: {{x: {entry}}}\n")
+    assert "a.yaml: datasets.x.source: entry_stop (5) is not above entry_start" in fails(path)
+
+
 def test_an_unknown_part_gets_the_nearest_match():
     message = fails("demo", "tokenizer=vqva")
     assert "config/tokenizers/" in message and "'vqvae'" in message

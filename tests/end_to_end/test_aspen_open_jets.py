@@ -130,3 +130,20 @@ def test_shards_of_other_files_and_any_number_of_workers_hold_the_same_bytes(
         assert files == sorted(files)
         assert ("events_0.root" in files) == (number < 3), (number, files)
         assert ("events_2.root" in files) == (number > 1), (number, files)
+
+
+def test_a_range_of_entries_that_skips_a_file_and_triggers_that_no_file_has(several, tmp_path):
+    # Of 90, 1 and 209 events: 10 of the first, none of the second, 20 of the third.
+    entries = "datasets.mine.source.entry_start=80,datasets.mine.source.entry_stop=100"
+    (path,) = write_h5(tmp_path / "range", several, "--set", entries)
+    with h5py.File(path) as file:
+        assert set(file["event_info"][:, 2]) <= {*range(81, 91), *range(172, 192)}
+        assert len(json.loads(file.attrs["source_files"])) == 2
+    run = Terminal(tmp_path / "range" / "store")(
+        "law", "run", "WriteH5", "--config", str(tmp_path / "range" / "my.yaml"), "--dataset",
+        "mine", "--version", "x", "--set", "selection.triggers=[HLT_Typo]",
+    )  # fmt: skip
+    assert run.code == 0, run.text
+    assert run.text.count("no file has any of the 1 paths of selection.triggers") == 3
+    paths = (tmp_path / "range" / "store").glob("my/WriteH5/mine/x-*/*/*.h5")
+    assert 0 in [len(read([path])["event_info"]) for path in paths]

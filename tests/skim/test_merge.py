@@ -143,6 +143,14 @@ def test_branches_that_do_not_belong_together_are_refused():
             merge([good, good, {**good, **other}], "x", DATA)
 
 
+def test_momenta_of_two_conventions_are_not_mixed():
+    stored, applied = (branch(step("all", 1, 1), puppi=said) for said in ("stored", "applied"))
+    assert merge([applied, {**applied, "puppi": ""}], "x", DATA)["puppi"] == "applied"
+    for branches in ([stored, applied], [{**stored, "puppi": "applied, stored"}]):
+        with pytest.raises(DataError, match=r"weighted by PUPPI.*apply_puppi to true"):
+            merge(branches, "x", DATA)
+
+
 def test_a_branch_is_verified(tmp_path):
     path = tmp_path / "cutflow.json"
     path.write_text(json.dumps({"jets": 1}))

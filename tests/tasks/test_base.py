@@ -353,6 +353,14 @@ def test_shards_of_other_files_than_the_fileset_lists_now_are_refused(tmp_path):
     _finish(CreateFileset(config=config), fileset=_fileset("a", "c"))
     with pytest.raises(DataError, match=r"MergeCutflows/.*: made of other files .* --version"):
         fresh(WriteH5, config=config).get_branch_map()
+    # A file of which the range of entries leaves nothing is listed, and read by no branch.
+    CreateFileset(config=config).output().remove()
+    listed = _fileset("a", "b", "c")
+    listed["files"][2] |= {"entries": 3, "entry_start": 5}
+    _finish(CreateFileset(config=config), fileset=listed)
+    assert fresh(WriteH5, config=config).complete()
+    CreateFileset(config=config).output().remove()
+    _finish(CreateFileset(config=config), fileset=_fileset("a", "c"))
     MergeCutflows(config=config).output().remove()
     _finish(MergeCutflows(config=config), cutflow=_merged(5, files="ac"))
     with pytest.raises(DataError, match=r"x_batch0: made of other files .* --version"):

@@ -169,6 +169,16 @@ def test_a_jet_with_nan_is_refused_by_table_and_row(tmp_path: Path):
         train({"bad": [path]}, tmp_path / "out")
 
 
+def test_momenta_of_two_conventions_are_not_mixed(tmp_path: Path):
+    import h5py
+
+    paths = {name: [write_table(tmp_path / f"{name}.h5", 20)] for name in "ab"}
+    with h5py.File(paths["b"][0], "r+") as file:
+        file.attrs["puppi"] = "applied"
+    with pytest.raises(DataError, match=r"b\.h5 \(applied\).*a\.h5 \(stored\).*apply_puppi"):
+        train(paths, tmp_path / "out")
+
+
 def test_the_calibration_finds_what_was_done_to_jets():
     particles = pack(*toy_jets(400, 9))
 

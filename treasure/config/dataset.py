@@ -1,8 +1,9 @@
 """Section ``datasets.<name>``: where the events of a dataset are, and what they are."""
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from treasure.config.section import Section, kind_among
 from treasure.config.simulation import SimulationSource
@@ -82,6 +83,14 @@ class CernOpenDataSource(FileSource):
     record: int | str = Field(
         description="Number of the record (31308), or its DOI (10.7483/OPENDATA.CMS.…).",
     )
+
+    @field_validator("record")
+    @classmethod
+    def _names_a_record(cls, value: int | str) -> int | str:
+        if not re.search(r"^(?:[A-Za-z]+-)?[1-9]\d*$|10\.\d{4,9}/\S+$", str(value).strip()):
+            raise ValueError("expected the number of a record, such as 31308, or a DOI")
+        return value
+
     protocol: Literal["root", "https"] = Field(
         "root", description="How the files are read: over XRootD, or HTTPS."
     )

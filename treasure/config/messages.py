@@ -25,10 +25,10 @@ def explain(
 
 
 def _line(problem: Any, values: Mapping[str, Any], origins: Mapping[str, str], default: str) -> str:
-    path = _path_in(values, problem["loc"])
+    kind, found = problem["type"], problem.get("input")
+    path = _path_in(values, problem["loc"], absent=kind in ("missing", "extra_forbidden"))
     key = ".".join(path)
     file = _origin(key, origins, default)
-    kind, found = problem["type"], problem.get("input")
     if kind == "extra_forbidden":
         return f"{file}: {key}: unknown key{nearest(path[-1], _siblings(path, values))}"
     if kind == "missing":
@@ -49,6 +49,8 @@ def _line(problem: Any, values: Mapping[str, Any], origins: Mapping[str, str], d
     message = problem["msg"].removeprefix("Value error, ")
     if not key:
         return f"{file}: {message}"
+    if isinstance(found, Mapping):  # several keys of a section do not fit each other
+        return f"{file}: {key}: {message}"
     return f"{file}: {key}: found {_brief(found)}; {message[:1].lower()}{message[1:]}"
 
 
@@ -57,12 +59,15 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-def _path_in(values: Any, location: tuple[int | str, ...]) -> list[str]:
-    """The keys as the user wrote them: without the tags that pydantic adds for kinds."""
+def _path_in(values: Any, location: tuple[int | str, ...], *, absent: bool) -> list[str]:
+    """The keys as the user wrote them: without the tags that pydantic adds for kinds.
+
+    The last one need not be among the values where it is said to be `absent`, or unknown.
+    """
     path: list[str] = []
     for step, part in enumerate(location):
         is_last = step == len(location) - 1
-        if isinstance(values, Mapping) and part not in values and not is_last:
+        if isinstance(values, Mapping) and part not in values and not (is_last and absent):
             continue
         if isinstance(values, Mapping):
             values = values.get(part)
@@ -75,11 +80,12 @@ def _path_in(values: Any, location: tuple[int | str, ...]) -> list[str]:
 def _origin(key: str, origins: Mapping[str, str], default: str) -> str:
     """The file that set a key, or something in or around it."""
     while key:
-        if key in origins:
-            return origins[key]
         inside = [file for name, file in origins.items() if name.startswith(f"{key}.")]
-        if inside:
-            return inside[-1]
+        for last in ("--set", default):  # of several keys, the user's is most likely wrong
+            if last in inside:
+                return last
+        if key in origins or inside:
+            return origins.get(key) or inside[-1]
         key = key.rpartition(".")[0]
     return default
 

@@ -47,8 +47,8 @@ _GONE = {404, 410}
 _XROOTD = re.compile(r"^x?root://eospublic\.cern\.ch(:\d+)?/+")
 
 _REMEDY = (
-    "try again later, or use what an earlier run asked (source.offline: true), or records and file"
-    " indexes on disk (source.folder)"
+    "try again later; for a source of kind cern_open_data, source.offline: true takes what an"
+    " earlier run asked, and source.folder records and file indexes on disk"
 )
 
 Check = Callable[[bytes], str | None]  # what is wrong with an answer; None: nothing

@@ -36,11 +36,16 @@ def golden_digest(selection: Selection, dataset: Dataset) -> str | None:
     """SHA-256 of a golden JSON that is a file; None where there is none to look at.
 
     A record of the portal is not looked up: its number and checksum say what it is.
+
+    Raises
+    ------
+    ConfigError
+        As `golden_sections`: one error before any branch starts.
     """
     if dataset.is_mc or selection.golden_json is None or _is_record(selection.golden_json):
         return None
-    path = _path(selection.golden_json)
-    return checksums(path)["sha256"] if path.is_file() else None
+    golden_sections(selection, dataset)
+    return checksums(_path(selection.golden_json))["sha256"]
 
 
 def golden_sections(selection: Selection, dataset: Dataset) -> Sections | None:

@@ -5,12 +5,12 @@ golden JSON holds, and what luminosity tools read. Sets that leave this module h
 rising order and their ranges sorted, disjoint and as few as can be.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from treasure.errors import ConfigError, DataError
-from treasure.store import read_json
+from treasure.errors import ConfigError
 
 __all__ = ["Sections", "count", "difference", "intersection", "read_sections", "sections", "union"]
 
@@ -68,10 +68,11 @@ def read_sections(path: Path, name: str) -> Sections:
         If the file is not ``{"run": [[first, last], …]}`` with sections from 1 on.
     """
     try:
-        content = read_json(path)
-    except DataError as error:
-        raise ConfigError(f"{name}: not a golden JSON: {error}") from None
-    if problem := _problem(content):
+        content = json.loads(path.read_bytes())
+        problem = _problem(content)
+    except (ValueError, OSError) as error:
+        problem = str(error)
+    if problem:
         raise ConfigError(
             f'{name}: {path}: not a golden JSON ({problem}); expected {{"run": [[first, last], …]}}'
         )

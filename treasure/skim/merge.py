@@ -108,7 +108,7 @@ def merge(
         "missing_triggers": _added(branch["missing_triggers"] for branch in branches),
         "absent_columns": _all_said(branch["absent_columns"] for branch in branches),
         "replaced_values": _added(branch["replaced_values"] for branch in branches),
-        "puppi": ", ".join(sorted({branch["puppi"] for branch in branches})),
+        "puppi": _one_convention(branches, dataset_name),
         "notes": _added(branch["notes"] for branch in branches),
         "jets_with_candidates_left_out": sum(
             branch["jets_with_candidates_left_out"] for branch in branches
@@ -185,6 +185,18 @@ def _must_agree(branches: Sequence[Mapping[str, Any]], dataset_name: str) -> Non
                 f"{dataset_name}: branch {number} of the skim was selected otherwise than branch"
                 " 0; remove it and run SkimJets again"
             )
+
+
+def _one_convention(branches: Sequence[Mapping[str, Any]], dataset_name: str) -> str:
+    """Whether momenta are weighted by PUPPI, in all branches the same."""
+    found = {part for branch in branches for part in branch["puppi"].split(", ") if part}
+    if len(found) > 1:
+        raise DataError(
+            f"{dataset_name}: its files are of layouts whose momenta are weighted by PUPPI and of"
+            " others (layout D is weighted, A to C are not); set selection.apply_puppi to true, or"
+            " make datasets of their own"
+        )
+    return found.pop() if found else "stored"
 
 
 def _cutflow(branches: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -66,8 +66,8 @@ def check_size(file: FilesetFile) -> None:
         path = Path(file.location)
         if not path.is_file():
             raise DataError(
-                f"{path}: no such file, but the fileset lists it; bring it back, or make the"
-                " fileset again with CreateFileset"
+                f"{path}: no such file, but the fileset lists it; bring it back, or give the new"
+                " files a --version of their own"
             )
         size = path.stat().st_size
     if size != file.size:
@@ -164,7 +164,7 @@ def _verified(file: FilesetFile, path: str) -> set[tuple[int, int]] | None:
 def _changed(file: FilesetFile, what: str, now: object, then: object) -> DataError:
     return DataError(
         f"{file.location}: file changed since the fileset was made: {what} is {now}, was {then};"
-        " make the fileset again with CreateFileset"
+        " give the new files a --version of their own"
     )
 
 
@@ -178,7 +178,10 @@ def _explained(error: Exception, file: FilesetFile) -> TreasureError:
         innermost = cause
         cause = cause.__cause__
     text = " ".join(f"{type(innermost).__name__}: {innermost}".split())[:300]
-    remedy = "the file may be damaged: compare its checksum with the fileset, copy or make it again"
+    remedy = (
+        "the file may be damaged: compare it with where it comes from, copy or make it again, or"
+        " take it off the list (source.files)"
+    )
     if is_url(file.location) and may_pass(error):
         remedy = "the server failed several times: run again, or set source.stage to true"
     return DataError(f"{file.location}: cannot be read ({text}); {remedy}")

@@ -51,13 +51,23 @@ def read_jets(jet_tables: Mapping[str, Sequence[Path]], split: str, max_jets: in
     Raises
     ------
     DataError
-        If there is no such jet, or a jet has NaN or infinite momenta.
+        If there is no such jet, a jet has NaN or infinite momenta, or some tables have momenta
+        weighted by PUPPI and others not.
     """
     paths = [(name, Path(path)) for name in sorted(jet_tables) for path in jet_tables[name]]
     rows = []
+    conventions: dict[str, Path] = {}
     for _, path in paths:
         with JetTable(path) as table:
             rows.append(len(table))
+            # Public files of Aspen Open Jets do not say, and are not weighted.
+            conventions.setdefault(table.attributes.get("puppi", "stored"), path)
+    if len(conventions) > 1:
+        found = ", ".join(f"{path} ({puppi})" for puppi, path in sorted(conventions.items()))
+        raise DataError(
+            "jet tables with momenta that are weighted by PUPPI and with such that are not:"
+            f" {found}; set selection.apply_puppi to true, or choose training_datasets"
+        )
     names = sorted(jet_tables)
     packed: list[Particles] = []
     kinematics: list[NDArray[np.float32]] = []
