@@ -1,20 +1,32 @@
 """What one ROOT file is: entries, size, checksum, UUID; or why it cannot be used."""
 
 import os
+import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import uproot
 
 from treasure.errors import DataError
+from treasure.fileset.known import Inspected, KnownFiles, local_state
 from treasure.fileset.model import FilesetFile, is_url
 from treasure.fileset.opening import open_options
 from treasure.fileset.remote import may_pass, patiently, remote_file
 
-__all__ = ["adler32_of", "file_identity", "inspect_file", "same_checksum"]
+__all__ = ["adler32_of", "inspect_file", "same_checksum"]
 
 _BLOCK = 1 << 20
 _HEADER_BYTES = 45  # of the shortest ROOT file header
+
+# How ROOT frames an object: its bytes after the first four, with a flag, and its class's version.
+_FRAME = struct.Struct(">IH")
+_IS_FRAME = 0x40000000
+_TTREE_VERSIONS = range(16, 21)  # those that uproot reads
+_BASES_OF_TTREE = 4  # TNamed, TAttLine, TAttFill, TAttMarker; fEntries follows
+_ENTRIES = struct.Struct(">q")
+
+_Said = tuple[int | None, str | None]  # size and checksum of a catalogue
 
 
 def adler32_of(path: str | os.PathLike[str]) -> str:
@@ -35,26 +47,26 @@ def _adler32_number(checksum: str) -> int:
     return int(checksum.removeprefix("adler32:"), 16)
 
 
-def file_identity(location: str) -> tuple[int, str | None]:
-    """Size in bytes and ``adler32:…`` of a file, which a server may not know (None).
-
-    Raises
-    ------
-    DataError
-        If it is not there, or not a file.
-    """
-    if is_url(location):
-        remote = remote_file(location)
-        return remote.size, None if remote.adler32 is None else f"adler32:{remote.adler32}"
-    path = Path(location)
-    if path.is_dir():
+def _stat(location: str) -> os.stat_result:
+    if Path(location).is_dir():
         raise DataError(f"{location}: a directory; a ROOT file was expected")
     try:
-        return path.stat().st_size, f"adler32:{adler32_of(path)}"
+        return Path(location).stat()
     except OSError as error:
-        raise DataError(
-            f"{location}: cannot be read ({error.strerror}); check the name and the permissions"
-        ) from error
+        raise _unreadable(location, error) from error
+
+
+def _checksum(location: str) -> str:
+    try:
+        return f"adler32:{adler32_of(location)}"
+    except OSError as error:
+        raise _unreadable(location, error) from error
+
+
+def _unreadable(location: str, error: OSError) -> DataError:
+    return DataError(
+        f"{location}: cannot be read ({error.strerror}); check the name and the permissions"
+    )
 
 
 def inspect_file(
@@ -66,6 +78,7 @@ def inspect_file(
     checksum: str | None = None,
     entry_start: int = 0,
     entry_stop: int | None = None,
+    known: KnownFiles | None = None,
 ) -> FilesetFile:
     """Open a file, check that it is whole and has events, and describe it.
 
@@ -81,6 +94,8 @@ def inspect_file(
         What a catalogue says of it, if one does: bytes, and ``adler32:<hexadecimal digits>``.
     entry_start, entry_stop
         Which entries are to be read.
+    known
+        Earlier inspections: a file that did not change since one of them is not opened.
 
     Raises
     ------
@@ -90,26 +105,60 @@ def inspect_file(
         If the file is missing, not ROOT, truncated, without that tree, without entries, or not
         what the catalogue says.
     """
-    found_size, found_checksum = file_identity(location)
-    _compare_with_catalogue(location, found_size, found_checksum, size, checksum)
-    entries, uuid = _opened(location, tree, found_size)
+    said = (size, checksum)
+    inspect = _inspect_remote if is_url(location) else _inspect_local
+    found_size, found = inspect(location, tree, said, known)
+    found_checksum = found.checksum
     if found_checksum is None and checksum is not None:
         found_checksum = f"adler32:{_adler32_number(checksum):08x}"
     return FilesetFile(
         uri=uri,
         tree=tree,
-        entries=entries,
+        entries=found.entries,
         size=found_size,
         checksum=found_checksum,
-        uuid=uuid,
+        uuid=found.uuid,
         entry_start=entry_start,
         entry_stop=entry_stop,
     )
 
 
-def _compare_with_catalogue(
-    location: str, size: int, checksum: str | None, said_size: int | None, said: str | None
-) -> None:
+def _inspect_local(
+    location: str, tree: str, said: _Said, known: KnownFiles | None
+) -> tuple[int, Inspected]:
+    before = _stat(location)
+    size = before.st_size
+    found = known.find(location, tree, local_state(before)) if known is not None else None
+    if found is not None:
+        _compare_with_catalogue(location, size, found.checksum, said)
+        return size, found
+    checksum = _checksum(location)
+    _compare_with_catalogue(location, size, checksum, said)
+    found = Inspected(*_opened(location, tree, size), checksum)
+    if known is not None:
+        known.add_local(location, tree, before, found)
+    return size, found
+
+
+def _inspect_remote(
+    location: str, tree: str, said: _Said, known: KnownFiles | None
+) -> tuple[int, Inspected]:
+    told = remote_file(location)
+    checksum = None if told.adler32 is None else f"adler32:{told.adler32}"
+    _compare_with_catalogue(location, told.size, checksum, said)
+    content = checksum or told.etag
+    if known is None or content is None:
+        return told.size, Inspected(*_opened(location, tree, told.size), checksum)
+    state = (told.size, content)
+    found = known.find(location, tree, state)
+    if found is None:
+        found = Inspected(*_opened(location, tree, told.size), checksum)
+        known.add(location, tree, state, found)
+    return told.size, found
+
+
+def _compare_with_catalogue(location: str, size: int, checksum: str | None, by: _Said) -> None:
+    said_size, said = by
     remedy = "copy it again, or ask the catalogue again"
     if said_size is not None and size != said_size:
         raise DataError(f"{location}: {size} bytes, the catalogue says {said_size}; {remedy}")
@@ -168,10 +217,30 @@ def _entries(file: uproot.ReadOnlyDirectory, location: str, tree: str) -> int:
         )
     if classes[tree] != "TTree":
         raise DataError(f"{location}: {tree!r} is a {classes[tree]}; a TTree was expected")
-    entries = int(file[tree].num_entries)
+    entries = _entries_in_header(file.key(tree))
+    if entries is None:
+        entries = int(file[tree].num_entries)
     if entries == 0:
         raise DataError(f"{location}: tree {tree!r} has no entries; take the file off the list")
     return entries
+
+
+def _entries_in_header(key: Any) -> int | None:
+    """Entries of a TTree, from the first fields of the object; None where it is framed otherwise.
+
+    To read the whole object takes half a second for a tree of thousands of branches.
+    """
+    chunk, cursor = key.get_uncompressed_chunk_cursor()
+    size, version = cursor.fields(chunk, _FRAME, {})
+    if size != _IS_FRAME | (key.fObjlen - 4) or version not in _TTREE_VERSIONS:
+        return None
+    for _ in range(_BASES_OF_TTREE):
+        size, _version = cursor.fields(chunk, _FRAME, {}, move=False)
+        if not size & _IS_FRAME:
+            return None
+        cursor.skip(4 + (size ^ _IS_FRAME))
+    entries = int(cursor.field(chunk, _ENTRIES, {}))
+    return entries if entries >= 0 else None
 
 
 def _starts_as_root(location: str) -> bool:

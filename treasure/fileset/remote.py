@@ -49,10 +49,21 @@ class Unreachable(DataError):
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """What a server says of a file: bytes, and adler32 as 8 hexadecimal digits, or None."""
+    """What a server says of a file.
+
+    Attributes
+    ----------
+    size
+        Bytes.
+    adler32
+        8 hexadecimal digits, or None.
+    etag
+        What changes with the content (a strong entity tag of HTTP or S3), or None.
+    """
 
     size: int
     adler32: str | None
+    etag: str | None = None
 
 
 def is_xrootd(url: str) -> bool:
@@ -97,7 +108,8 @@ def remote_file(url: str) -> RemoteFile:
         )
     if url.startswith("http"):
         _require_ranges(filesystem, path, int(info["size"]), url)
-    return RemoteFile(int(info["size"]), None)
+    tag = str(info.get("ETag") or "")
+    return RemoteFile(int(info["size"]), None, None if tag[:2] in ("", "W/") else tag)
 
 
 def expand(url: str) -> list[str]:

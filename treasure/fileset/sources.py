@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from treasure.config.dataset import Dataset, FileSource, LocalSource
 from treasure.errors import ConfigError, DataError
 from treasure.fileset.inspection import inspect_file
+from treasure.fileset.known import KnownFiles
 from treasure.fileset.locate import locate
 from treasure.fileset.model import RUN_ONLY, BadFile, Fileset, FilesetFile, is_url
 from treasure.fileset.remote import Unreachable, server_of
@@ -221,6 +222,7 @@ def _source_class(dataset_name: str, dataset: Dataset) -> type[FilesetSource]:
 def _inspect(
     located: list[Located], source: FilesetSource, progress: Progress | None, threads: int
 ) -> tuple[list[FilesetFile], list[BadFile]]:
+    known = KnownFiles()
     outcome: list[FilesetFile | BadFile | None] = [None] * len(located)
     silent: Counter[str] = Counter()  # server -> files in a row for which it did not answer
 
@@ -238,6 +240,7 @@ def _inspect(
                 checksum=file.checksum,
                 entry_start=source.entry_start,
                 entry_stop=source.entry_stop,
+                known=known,
             )
         except Unreachable as error:
             silent[server] += 1
@@ -253,6 +256,7 @@ def _inspect(
             outcome[futures[future]] = future.result()
             if progress is not None:
                 progress(done, len(located))
+    known.save()
     return (
         [item for item in outcome if isinstance(item, FilesetFile)],
         [item for item in outcome if isinstance(item, BadFile)],
