@@ -4,6 +4,7 @@ import itertools
 import time
 import uuid
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +81,11 @@ def read_file(
     dataset_name: str,
     processor: SkimProcessor,
     *,
-    events_per_chunk: int,
+    bounds: Iterable[tuple[int, int]],
     branches: list[str],
+    verify: bool = True,
 ) -> tuple[dict[str, Any], set[tuple[int, int]]]:
-    """Run a processor over the chosen entries of a file.
+    """Run a processor over chunks of a file.
 
     Parameters
     ----------
@@ -91,12 +93,17 @@ def read_file(
         The file as the fileset knows it, and what to open: its location, or a copy of it.
     processor
         Gets every chunk, with the file's location as ``metadata["filename"]``.
+    bounds
+        Entries (start, stop) of the chunks.
     branches
         Names and globs of the branches to read.
+    verify
+        Compare the file with the fileset first, and read its luminosity blocks: once a file.
 
     Returns
     -------
-    What the processor returned, added up, and the luminosity sections (run, section) of the file.
+    What the processor returned, added up, and luminosity sections (run, section): those of the
+    chunks, and with `verify` those of the file where it is read whole.
 
     Raises
     ------
@@ -105,9 +112,10 @@ def read_file(
     """
     options = open_options(path)
     try:
-        if is_url(path):
+        blocks = None
+        if verify and is_url(path):
             blocks = patiently(lambda: _verified(file, path), path)
-        else:
+        elif verify:
             blocks = _verified(file, path)
         chunks = [
             WorkItem(
@@ -119,7 +127,7 @@ def read_file(
                 fileuuid=uuid.UUID(file.uuid).bytes,
                 usermeta={"filename": file.location},
             )
-            for start, stop in chunk_bounds(file, events_per_chunk)
+            for start, stop in bounds
         ]
         runner = Runner(
             executor=_PatientExecutor(retries=0),  # it has a rule of its own

@@ -1,7 +1,7 @@
 """Skim a group of files: verify them, run the processor over their chunks, account for all."""
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,14 @@ from treasure.config.dataset import Dataset, FileSource
 from treasure.config.selection import Selection
 from treasure.errors import DataError
 from treasure.fileset.model import FilesetFile
-from treasure.fileset.staging import staged
+from treasure.skim.executors import Executor
+from treasure.skim.jobs import Job, Skim, jobs_of
 from treasure.skim.layouts import branches_to_read
 from treasure.skim.luminosity import sections
 from treasure.skim.parts import CUTFLOW
 from treasure.skim.processor import SkimProcessor
-from treasure.skim.reading import check_size, chunk_bounds, read_file
-from treasure.store import write_json
+from treasure.skim.reading import check_size
+from treasure.store import discard_leftovers, write_json
 
 __all__ = ["skim_files"]
 
@@ -31,8 +32,11 @@ def skim_files(
     selection: Selection,
     directory: Path,
     progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> dict[str, Any]:
     """Select the jets of some files.
+
+    The result is the same to the last byte, whatever the executor and the number of its workers.
 
     Parameters
     ----------
@@ -45,6 +49,9 @@ def skim_files(
         Gets ``part_*.parquet`` (`treasure.skim.parts.SCHEMA`), and ``cutflow.json`` last.
     progress
         Called with (chunks done, chunks in all).
+    executor
+        Where the chunks are read (`treasure.skim.executors.executor_named`); its workers write
+        into `directory`. None: one after the other in this process.
 
     Returns
     -------
@@ -62,33 +69,50 @@ def skim_files(
     chosen = [file for file in files if file.selected_entries]
     if not chosen:
         raise DataError(f"{dataset_name}: the range of entries leaves nothing of these files")
-    most = selection.events_per_chunk
-    chunks = sum(len(chunk_bounds(file, most)) for file in chosen)
+    stage = isinstance(dataset.source, FileSource) and dataset.source.stage
+    jobs = jobs_of(chosen, selection.events_per_chunk, stage=stage)
+    chunks = sum(len(job.bounds) for job in jobs)
     finished = 0
 
-    def chunk_done() -> None:
+    def chunks_done(number: int = 1) -> None:
         nonlocal finished
-        finished += 1
+        finished += number
         if progress is not None:
             progress(min(finished, chunks), chunks)
 
+    def job_done(job: Job) -> None:
+        chunks_done(len(job.bounds))
+
     numbers = {file.location: number for number, file in enumerate(files)}
-    processor = SkimProcessor(dataset, selection, directory, numbers, chunk_done)
-    stage = isinstance(dataset.source, FileSource) and dataset.source.stage
-    branches = branches_to_read(dataset.layout)
-    results = []
-    processed: set[tuple[int, int]] = set()
-    for file in chosen:
-        with staged(file) if stage else nullcontext(file.location) as path:
-            result, of_file = read_file(
-                file, path, dataset_name, processor, events_per_chunk=most, branches=branches
-            )
-        results.append(result)
-        processed |= of_file
-    summary = _summary(accumulate(results), files, dataset_name, dataset, selection)
-    summary["luminosity_sections"] = sections(processed)
+    # Of a chunk that is read elsewhere, the executor tells when it is done.
+    done = chunks_done if executor is None else None
+    processor = SkimProcessor(dataset, selection, directory, numbers, done)
+    work = Skim(dataset_name, processor, branches_to_read(dataset.layout), stage)
+    results = executor(work, jobs, job_done) if executor else [work(job) for job in jobs]
+    summary = _summary(_added_up(jobs, results), files, dataset_name, dataset, selection)
+    summary["luminosity_sections"] = sections(set().union(*(found for _, found in results)))
+    _keep_only(directory, summary["parts"])
     write_json(directory / CUTFLOW, summary)
     return summary
+
+
+def _added_up(jobs: Sequence[Job], results: Sequence[tuple[dict[str, Any], Any]]) -> Any:
+    """The sum over chunks in order, file by file: the same floats, whoever read what."""
+    pairs = groupby(zip(jobs, results, strict=True), key=lambda pair: pair[0].file.location)
+    return accumulate([accumulate([out for _, (out, _) in of_file]) for _, of_file in pairs])
+
+
+def _keep_only(directory: Path, parts: Sequence[str]) -> None:
+    """Parts are all there, and nothing that a worker left which was killed or given up."""
+    discard_leftovers(directory)
+    here = {path.name for path in directory.glob("part_*.parquet")}
+    for name in here - set(parts):
+        (directory / name).unlink(missing_ok=True)
+    if missing := sorted(set(parts) - here):
+        raise DataError(
+            f"{directory / missing[0]}: a worker wrote it, but it is not seen here; workers need"
+            " the same file system under the same path ($TREASURE_STORE)"
+        )
 
 
 def _summary(

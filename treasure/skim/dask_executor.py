@@ -1,0 +1,188 @@
+"""The executor that runs jobs on a Dask cluster: one that is there, or one on this machine."""
+
+import atexit
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from distributed import Client, LocalCluster
+from distributed.scheduler import KilledWorker
+
+from treasure.errors import ConfigError, DataError
+from treasure.skim.executors import collect
+from treasure.skim.jobs import Job
+
+__all__ = ["Dask"]
+
+_CONNECT = 10  # seconds
+_SILENT = 30.0  # seconds without a worker before it is said
+# Versions that change what a worker writes, or whether it understands what it gets.
+_PACKAGES = ("treasure-workflow", "awkward", "coffea", "fastjet", "numpy", "pyarrow", "uproot")
+
+# The client of each (address, workers): one a process, since a cluster takes seconds to start.
+_clients: dict[tuple[str | None, int], Client] = {}
+
+
+@dataclass(frozen=True)
+class Dask:
+    """Workers of a Dask scheduler.
+
+    The scheduler runs the jobs of a worker that dies again elsewhere, and gives up on a job that
+    several workers died of.
+
+    Attributes
+    ----------
+    address
+        Of the scheduler; None starts one on this machine, which ends with the process.
+    workers
+        Processes of the cluster on this machine.
+    tell
+        Gets lines for the user.
+    """
+
+    address: str | None
+    workers: int
+    tell: Callable[[str], None]
+
+    def __call__(
+        self, work: Callable[[Job], Any], jobs: Sequence[Job], done: Callable[[Job], None]
+    ) -> list[Any]:
+        """As `Executor`.
+
+        Raises
+        ------
+        ConfigError
+            If no scheduler answers, or its workers lack this package.
+        DataError
+            If the scheduler is lost, or a job killed several workers.
+        """
+        client = self._client()
+        results: dict[int, Any] = {}
+
+        def take(number: int, result: Any) -> None:
+            results[number] = result
+            futures.pop(number).release()
+            done(jobs[number])
+
+        futures = dict(enumerate(client.map(work, jobs, key="skim", pure=False, retries=0)))
+        numbers = {future.key: number for number, future in futures.items()}
+        try:
+            collect(dict(futures), take, _Watch(client, self.tell))
+        except KilledWorker as error:
+            job = jobs[numbers[error.task]]
+            raise DataError(
+                f"{job.file.location}: every Dask worker that read entries {job.bounds[0][0]} to"
+                f" {job.bounds[-1][1]} died; if they ran out of memory, give them more, or lower"
+                " selection.events_per_chunk"
+            ) from None
+        except ImportError as error:
+            raise ConfigError(
+                f"Dask workers cannot import what they are to run ({error}); install the same"
+                " versions of treasure-workflow and of your own modules in their environment"
+            ) from error
+        except (CancelledError, OSError) as error:
+            if _is_alive(client):
+                raise
+            raise _lost(client) from error
+        finally:
+            if futures and _is_alive(client):
+                client.cancel(list(futures.values()))
+        return [results[number] for number in range(len(jobs))]
+
+    def _client(self) -> Client:
+        key = (self.address, self.workers)
+        client = _clients.get(key)
+        if client is None or not _is_alive(client):
+            client = _clients[key] = self._connected() if self.address else self._started()
+            self.tell(f"Dask dashboard: {client.dashboard_link}")
+            if other := _other_versions(client):
+                self.tell(f"Dask: other versions than here, results may differ: {other}")
+        return client
+
+    def _started(self) -> Client:
+        with _quiet():
+            cluster = LocalCluster(
+                n_workers=self.workers,
+                threads_per_worker=1,
+                dashboard_address="127.0.0.1:8787",  # another port, where that is taken
+                silence_logs=logging.CRITICAL,
+            )
+            client = Client(cluster, set_as_default=False)
+        atexit.register(_close, client, cluster)
+        return client
+
+    def _connected(self) -> Client:
+        with _quiet():
+            try:
+                client = Client(self.address, timeout=_CONNECT, set_as_default=False)
+            except (OSError, ValueError, ImportError) as error:
+                text = " ".join(str(error).split())[:200]
+                raise ConfigError(
+                    f"--dask-address {self.address}: no Dask scheduler answers there ({text});"
+                    " start one with `dask scheduler` and its workers with `dask worker`, or leave"
+                    " the address out for a cluster on this machine"
+                ) from None
+        atexit.register(_close, client)
+        return client
+
+
+class _Watch:
+    """Notices that the scheduler is gone; says that it has no worker."""
+
+    def __init__(self, client: Client, tell: Callable[[str], None]) -> None:
+        self._client = client
+        self._tell = tell
+        self._until = time.monotonic() + _SILENT
+
+    def __call__(self) -> None:
+        if not _is_alive(self._client):
+            raise _lost(self._client)
+        if time.monotonic() > self._until:
+            self._until = float("inf")
+            if not self._client.scheduler_info()["workers"]:
+                self._tell("Dask: the scheduler has no worker; waiting for one")
+
+
+def _is_alive(client: Client) -> bool:
+    return bool(client.status == "running")
+
+
+def _lost(client: Client) -> DataError:
+    address = client.scheduler.address if client.scheduler else "the scheduler"
+    return DataError(
+        f"Dask: {address} was lost while it ran chunks; start it and its workers again, and run"
+        " again: branches that are complete stay"
+    )
+
+
+def _other_versions(client: Client) -> str:
+    """What workers have otherwise than this process: "pyarrow 20.0 (here 26.0)"."""
+    versions: Any = client.get_versions(packages=_PACKAGES)
+    here = versions["client"]["packages"]
+    found = {
+        f"{name} {version or 'missing'} (here {here[name] or 'missing'})"
+        for worker in versions["workers"].values()
+        for name, version in worker["packages"].items()
+        if name in here and version != here[name]
+    }
+    return ", ".join(sorted(found))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Dask speaks of taken ports and of versions at length; what matters is said here."""
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="distributed")
+        yield
+
+
+def _close(*what: Any) -> None:
+    for one in what:
+        with suppress(Exception):
+            one.close(timeout=5)
