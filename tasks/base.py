@@ -27,8 +27,11 @@ from typing import Any, ClassVar
 import law
 import luigi
 
+from tasks.executing import ExecutorParameters
+from tasks.following import follow_failures, missing
 from tasks.messages import say, shown_path, summary_line
 from tasks.parameters import OverridesParameter
+from tasks.progress import Progress
 from tasks.stage import DoneByAnother, Stage, StageTarget, alone_in
 from treasure import store
 from treasure.config.loading import LoadedConfig, load_config, nearest
@@ -48,7 +51,7 @@ def store_directory() -> Path:
     return Path(os.environ.get("TREASURE_STORE") or "data").expanduser().resolve()
 
 
-class TreasureTask(law.Task):
+class TreasureTask(ExecutorParameters, law.Task):
     """A stage of the workflow."""
 
     version = luigi.Parameter(
@@ -68,12 +71,15 @@ class TreasureTask(law.Task):
     )
 
     exclude_index = True
-    prefer_params_cli: ClassVar[Any] = {"version"}
+    prefer_params_cli: ClassVar[Any] = {"version", *ExecutorParameters.executor_parameters}
     exclude_params_repr: ClassVar[Any] = {"effective_workflow", "workflow"}
     exclude_params_repr_empty: ClassVar[Any] = {"set", "branches"}
 
     schema: ClassVar[int] = 1
     """Raised when the same configuration gives other bytes than before: results are redone."""
+
+    progress_unit: ClassVar[str] = ""
+    """What `stage.progress` counts, if that is events or jets."""
 
     reqs: ClassVar[Mapping[str, type["TreasureTask"]]] = {}
     """Name → task class of what this stage requires, with this task's parameters."""
@@ -98,6 +104,11 @@ class TreasureTask(law.Task):
 
     def output(self) -> Any:
         return StageTarget(str(self.directory))
+
+    def deps(self) -> Any:
+        """What luigi waits for before it runs this stage; it asks only if the stage is missing."""
+        missing(self, store_directory)
+        return super().deps()
 
     # configuration
 
@@ -147,6 +158,11 @@ class TreasureTask(law.Task):
         return ()
 
     @property
+    def parts(self) -> list[str] | None:
+        """The directories of the branches, below `directory`; None while they are not known."""
+        return [""]
+
+    @property
     def directory(self) -> Path:
         """Where the files of this stage go."""
         return store_directory().joinpath(
@@ -170,9 +186,13 @@ class TreasureTask(law.Task):
         store.make_directory(directory)
         with alone_in(directory, self.label):
             store.discard_leftovers(directory)
-            stage = Stage(directory, self.label)
+            progress = Progress(
+                self.label, store_directory(), directory, self.progress_unit, self._publish
+            )
+            stage = Stage(directory, progress)
             start = time.monotonic()
-            yield stage
+            with progress.followed():
+                yield stage
             timing = {k: stage.summary.pop(k) for k in _TIMINGS if k in stage.summary}
             timing["seconds"] = round(time.monotonic() - start, 2)
             files = sorted(p for p in directory.rglob("*") if p.is_file())
@@ -187,8 +207,16 @@ class TreasureTask(law.Task):
                 summary=stage.summary,
                 timing=timing,
             )
+            progress.complete(stage.summary)
         told = summary_line(stage.summary, timing["seconds"])
         say(f"{self.label}: {told} → {shown_path(directory)}")
+
+    def _publish(self, percent: float, told: str) -> None:
+        """Tell the page of the scheduler how far this stage is."""
+        # luigi sets these while it runs the task
+        if getattr(self, "set_progress_percentage", None) is not None:
+            self.set_progress_percentage(round(percent, 1))
+            self.set_status_message(told)
 
     def provenance(self) -> list[dict[str, Any]]:
         """Describe this stage and all before it, in the order in which they ran, each once."""
@@ -211,6 +239,9 @@ def _unless_done(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
             return None
 
     return run_unless_done
+
+
+follow_failures(TreasureTask, store_directory)
 
 
 @TreasureTask.event_handler(luigi.Event.DEPENDENCY_PRESENT)

@@ -100,6 +100,7 @@ class WriteH5(ShardBranches):
 
     reqs = {"cutflow": MergeCutflows}
     schema = 2
+    progress_unit = "jets"
 
     def settings(self) -> dict[str, Any]:
         return {

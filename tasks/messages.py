@@ -1,20 +1,16 @@
-"""How tasks speak on the terminal: short errors, progress lines, one summary line a stage."""
+"""How tasks speak on the terminal: short errors, one summary line a stage."""
 
 import logging
 import os
 import re
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from treasure.errors import TreasureError
 
-__all__ = ["Progress", "ShortErrors", "say", "shown_path", "summary_line"]
-
-_SECONDS_BETWEEN_LINES = 10.0
-_SHARE_TO_JUDGE_BY = 0.02
+__all__ = ["ShortErrors", "counted", "say", "shown_path", "summary_line"]
 
 # Of an error before the first stage runs, luigi logs the text of the traceback.
 _IN_TRACEBACK = re.compile(r"^Traceback .*^treasure\.errors\.\w+: (.*)\Z", re.DOTALL | re.MULTILINE)
@@ -66,27 +62,12 @@ def summary_line(summary: Mapping[str, Any], seconds: float) -> str:
         f"{name.replace('_', ' ')} {value}"
         for name, value in numbers.items()
     ]  # fmt: skip
-    unit = next((name for name in ("events", "jets") if isinstance(summary.get(name), int)), "")
-    rate = f" ({summary[unit] / seconds:,.0f} {unit}/s)" if unit and seconds >= 1 else ""
+    unit, count = counted(summary)
+    rate = f" ({count / seconds:,.0f} {unit}/s)" if unit and seconds >= 1 else ""
     return f"{', '.join(shown) or 'done'} in {seconds:.1f} s{rate}"
 
 
-class Progress:
-    """Prints how far a stage is, every few seconds: what is done, how fast, how long it takes.
-
-    Call it with what is done and the total; a stage of a few seconds stays silent.
-    """
-
-    def __init__(self, label: str) -> None:
-        self._label = label
-        self._start = self._last = time.monotonic()
-
-    def __call__(self, done: float, total: float, note: str = "") -> None:
-        now = time.monotonic()
-        too_soon = now - self._last < _SECONDS_BETWEEN_LINES
-        if too_soon or total <= 0 or done < _SHARE_TO_JUDGE_BY * total or done >= total:
-            return
-        self._last = now
-        left = (now - self._start) * (total - done) / done
-        share = f"{done:,.0f}/{total:,.0f} ({done / total:.0%})"
-        say(", ".join([f"{self._label}: {share}", f"{left:.0f} s left", *([note] if note else [])]))
+def counted(summary: Mapping[str, Any]) -> tuple[str, int]:
+    """What a stage counted, ``events`` or ``jets``, and how many; empty and 0 if neither."""
+    unit = next((name for name in ("events", "jets") if isinstance(summary.get(name), int)), "")
+    return unit, summary[unit] if unit else 0

@@ -15,6 +15,8 @@ class SimulatePFNano(BranchedTask):
     One branch a file. Needs a dataset whose source is of kind simulation.
     """
 
+    progress_unit = "events"
+
     def settings(self) -> dict[str, Any]:
         # A file does not depend on how many others there are: a dataset can grow.
         return {"seed": self.tree.seed, "source": section(self.source, exclude=("n_files",))}

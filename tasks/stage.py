@@ -10,7 +10,8 @@ from typing import Any
 
 import law
 
-from tasks.messages import Progress, say
+from tasks.messages import say
+from tasks.progress import Progress
 from treasure import store
 from treasure.errors import DataError
 
@@ -64,10 +65,10 @@ class Stage:
         Callback ``progress(done, total)``.
     """
 
-    def __init__(self, directory: Path, label: str) -> None:
+    def __init__(self, directory: Path, progress: Progress) -> None:
         self.directory = directory
         self.summary: dict[str, Any] = {}
-        self.progress = Progress(label)
+        self.progress = progress
 
 
 class DoneByAnother(Exception):

@@ -15,6 +15,7 @@ class TokenizeShards(ShardBranches):
     """
 
     reqs = {"jets": WriteH5, "tokenizer": TrainTokenizer}
+    progress_unit = "jets"
 
     @property
     def cutflow(self) -> Any:

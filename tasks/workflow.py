@@ -1,12 +1,15 @@
 """Stages with one branch for each file, or group of files, of a dataset."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tasks.base import DatasetTask
+from tasks.made_of import note_files
 from tasks.remote import Workflow
-from tasks.stage import StageTarget
+from tasks.stage import Stage, StageTarget
 
 __all__ = ["BranchedTask"]
 
@@ -39,9 +42,33 @@ class BranchedTask(DatasetTask, Workflow):
         }
 
     def output(self) -> Any:
-        if self.is_branch() and self.branch_map.get(self.branch) is None:
-            return StageTarget(str(self.directory.with_name(_NOT_KNOWN)))
-        return super().output()
+        return self.as_workflow().branch_target(self.branch)  # of a workflow, law asks its proxy
+
+    def branch_target(self, branch: int) -> StageTarget:
+        """What a branch of this workflow leaves."""
+        known = self.branch_map.get(branch) is not None
+        return StageTarget(str(self.directory / (self.stem_of(branch) if known else _NOT_KNOWN)))
+
+    def branch_targets(self) -> dict[int, StageTarget]:
+        """What all branches of this workflow leave."""
+        directory = str(self.directory)
+        return {
+            branch: StageTarget(
+                os.path.join(directory, _NOT_KNOWN if data is None else self.stem_of(branch))
+            )
+            for branch, data in self.branch_map.items()
+        }
+
+    def made_of(self) -> tuple[str, dict[int, Any]] | None:
+        """A digest of the files that the fileset lists now, and those of each branch."""
+        return None
+
+    @contextmanager
+    def stage(self) -> Iterator[Stage]:
+        with super().stage() as stage:
+            if (files := self.as_workflow().made_of()) is not None:
+                note_files(stage.directory.parent, *files)
+            yield stage
 
     def get_branch_map(self, *args: Any, **kwargs: Any) -> dict[int, Any]:
         if self.is_workflow() and self.branches and not self.cache_branch_map:
@@ -68,6 +95,13 @@ class BranchedTask(DatasetTask, Workflow):
     @property
     def directory(self) -> Path:
         return super().directory / self.stem if self.is_branch() else super().directory
+
+    @property
+    def parts(self) -> list[str] | None:
+        if self.is_branch():
+            return super().parts
+        branches = self.branch_map
+        return None if None in branches.values() else [self.stem_of(n) for n in branches]
 
     @property
     def label(self) -> str:

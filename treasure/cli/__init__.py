@@ -1,4 +1,4 @@
-"""The console program `treasure`: look at files, compare them, start a task of your own."""
+"""The console program `treasure`: look at files and runs, compare, start a task of your own."""
 
 import sys
 from pathlib import Path
@@ -12,8 +12,8 @@ __all__ = ["app", "commands", "main"]
 
 commands = typer.Typer(
     name="treasure",
-    help="Look at files and configurations of TREASURE, compare files, and start a task of your "
-    "own. "
+    help="Look at files, configurations and runs of TREASURE, compare files, and start a task of "
+    "your own. "
     "The workflow itself runs with `law run`.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -109,6 +109,30 @@ def config(
     from treasure.cli.configuration import show_configuration
 
     show_configuration(name, tuple(overrides or ()), section, describe=describe, as_yaml=as_yaml)
+
+
+@commands.command()
+def status(
+    run: Annotated[
+        str | None, typer.Argument(help="The --version of a run; default: the latest run.")
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option(help="Its configuration; default: the latest run of any.")
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Where results are; default: $TREASURE_STORE, or ./data.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until the run is over.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """How far a run is: branches done, at work and failed, events or jets, rates, time left.
+
+    Read from the store alone: works from any machine that sees it, for runs in a batch system, and
+    after a run was killed.
+    """
+    from treasure.cli.status import show_status
+
+    show_status(run, config, store, watch=watch, as_json=as_json)
 
 
 @commands.command("new-task")
