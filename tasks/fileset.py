@@ -1,26 +1,18 @@
 """CreateFileset: which files a dataset has, and what is in them."""
 
-from collections.abc import Iterable
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tasks.base import DatasetTask, section
+from tasks.made_of import MadeOf, refuse_other_files, uuids
 from tasks.messages import say
 from tasks.simulation import SimulatePFNano
 from tasks.workflow import BranchedTask
-from treasure import store
-from treasure.errors import DataError
 from treasure.fileset.locate import anchored
+from treasure.store import remembered
 
-__all__ = [
-    "FILESET",
-    "CreateFileset",
-    "FilesetBranches",
-    "refuse_other_files",
-    "saved_fileset",
-    "uuids",
-]
+__all__ = ["FILESET", "CreateFileset", "FilesetBranches", "Listed", "saved_fileset"]
 
 FILESET = "fileset.json"
 
@@ -99,13 +91,11 @@ class FilesetBranches(BranchedTask):
     cache_branch_map_default = False
 
     def create_branch_map(self) -> dict[int, Any]:
-        fileset = saved_fileset(CreateFileset.req(self))
-        if fileset is not None:
+        listed = saved_fileset(CreateFileset.req(self))
+        if listed is not None:
             self.cache_branch_map = True
-            branches = dict(enumerate(fileset.groups()))
-            for number, files in branches.items():
-                refuse_other_files(self.directory / self.stem_of(number), uuids(files))
-            return branches
+            refuse_other_files(self.directory, listed.made_of, self.stem_of)
+            return dict(enumerate(listed.groups))
         if self.entry.source.kind == "simulation":
             groups = ceil(self.entry.source.n_files / self.entry.files_per_branch)
             return dict.fromkeys(range(groups))
@@ -117,10 +107,12 @@ class FilesetBranches(BranchedTask):
         The branch map may be older: it was made when the tree of stages was built, and a fileset
         that was removed then is another by now.
         """
-        from treasure.fileset.model import Fileset
+        groups = _listed(CreateFileset.req(self).output().directory / FILESET).groups
+        return list(groups[self.branch])
 
-        fileset = Fileset.load(CreateFileset.req(self).output().directory / FILESET)
-        return fileset.groups()[self.branch]
+    def made_of(self) -> MadeOf | None:
+        listed = saved_fileset(CreateFileset.req(self))
+        return None if listed is None else listed.made_of
 
     def identity(self) -> dict[str, Any]:
         if self.is_workflow() or not CreateFileset.req(self).complete():
@@ -128,27 +120,25 @@ class FilesetBranches(BranchedTask):
         return {**super().identity(), "files": uuids(self.files())}
 
 
-def saved_fileset(task: CreateFileset) -> Any:
-    """The fileset that a task has written (`treasure.fileset.model.Fileset`); None before."""
+class Listed(NamedTuple):
+    """A saved fileset (`treasure.fileset.model.Fileset`), and its groups of files."""
+
+    fileset: Any
+    groups: list[list[Any]]
+    made_of: MadeOf
+
+
+def saved_fileset(task: CreateFileset) -> Listed | None:
+    """The fileset that a task has written; None before."""
+    target = task.output()
+    return _listed(target.directory / FILESET) if target.exists() else None
+
+
+@remembered
+def _listed(path: Path) -> Listed:
     from treasure.fileset.model import Fileset
 
-    target = task.output()
-    return Fileset.load(target.directory / FILESET) if target.exists() else None
-
-
-def uuids(files: Iterable[Any]) -> list[str]:
-    """What a stage says of the files that it was made of."""
-    return [file.uuid for file in files]
-
-
-def refuse_other_files(directory: Path, files: Any) -> None:
-    """A fileset that was made again may list other files: then the results are of another."""
-    if not (directory / store.MANIFEST).is_file():
-        return
-    made_of = store.read_manifest(directory)["identity"].get("files")
-    if made_of is not None and made_of != files:
-        raise DataError(
-            f"{directory}: made of other files than the fileset of its dataset lists now; give the"
-            f" new files a --version of their own, or remove {directory.parent} and all that was"
-            " made from it"
-        )
+    fileset = Fileset.load(path)
+    groups = fileset.groups()
+    made_of = MadeOf.of({number: uuids(files) for number, files in enumerate(groups)})
+    return Listed(fileset, groups, made_of)

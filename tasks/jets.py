@@ -1,9 +1,12 @@
 """WriteH5: the jet table in the Aspen Open Jets format, in shards."""
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from tasks.base import section
-from tasks.fileset import refuse_other_files, saved_fileset, uuids
+from tasks.fileset import saved_fileset
+from tasks.made_of import MadeOf, refuse_other_files, uuids
 from tasks.skim import MergeCutflows
 from tasks.workflow import BranchedTask
 from treasure import store
@@ -40,8 +43,7 @@ class ShardBranches(BranchedTask):
         target = self.cutflow.output()
         if not target.exists():
             return None
-        content: dict[str, Any] = store.read_json(target.directory / MERGED)
-        return content
+        return _merged(target.directory / MERGED)
 
     def create_branch_map(self) -> dict[int, Any]:
         """Number → (branches of the skim, nominal rows counted from the first of them)."""
@@ -60,8 +62,11 @@ class ShardBranches(BranchedTask):
         needed = overlapping(plan, jets)
         for number, ((start, stop), (branches, first)) in enumerate(zip(plan, needed, strict=True)):
             shards[number] = (branches, (start - first, stop - first))
-            refuse_other_files(self.directory / self.stem_of(number), _all_files(merged))
+        refuse_other_files(self.directory, _made_of(merged, shards), self.stem_of)
         return shards
+
+    def made_of(self) -> MadeOf | None:
+        return None if self.merged is None else _made_of(self.merged, self.branch_map)
 
     def identity(self) -> dict[str, Any]:
         merged = None if self.is_workflow() else self.merged
@@ -73,12 +78,12 @@ class ShardBranches(BranchedTask):
         return f"{self.entry.shard_name or self.dataset}_batch{branch}"
 
     def _refuse_other_files(self, merged: dict[str, Any]) -> None:
-        fileset = saved_fileset(self.skims.requirements()["fileset"])
-        if fileset is None:
+        listed = saved_fileset(self.skims.requirements()["fileset"])
+        if listed is None:
             return
         # A file that is shorter than the range of entries is in the fileset, and in no branch.
-        listed = [file for group in fileset.groups() for file in group]
-        if uuids(listed) != [file["uuid"] for file in merged["files"]]:
+        files = [file for group in listed.groups for file in group]
+        if uuids(files) != [file["uuid"] for file in merged["files"]]:
             directory = self.cutflow.directory
             raise DataError(
                 f"{directory}: made of other files than the fileset of {self.dataset!r} lists now;"
@@ -87,9 +92,20 @@ class ShardBranches(BranchedTask):
             )
 
 
+@store.remembered
+def _merged(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = store.read_json(path)
+    return content
+
+
 def _all_files(merged: dict[str, Any]) -> str:
     """A shard may hold jets of any file: one fingerprint of all, where there may be thousands."""
     return store.fingerprint([file["uuid"] for file in merged["files"]])
+
+
+def _made_of(merged: dict[str, Any], shards: Iterable[int]) -> MadeOf:
+    digest = _all_files(merged)
+    return MadeOf(digest, dict.fromkeys(shards, digest))
 
 
 class WriteH5(ShardBranches):

@@ -7,6 +7,8 @@ is one more base class here (law's ``SlurmWorkflow``, ``HTCondorWorkflow``), cho
 
 import law
 
+from tasks.outputs import ListedLocally
+
 __all__ = ["Workflow"]
 
 
@@ -14,3 +16,4 @@ class Workflow(law.LocalWorkflow):
     """A stage that is shared out over branches, one process each."""
 
     exclude_index = True
+    workflow_proxy_cls = ListedLocally

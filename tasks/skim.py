@@ -1,10 +1,13 @@
 """SkimJets and MergeCutflows: from events to selected jets, and what the cuts let through."""
 
+from pathlib import Path
 from typing import Any
 
 from tasks.base import DatasetTask, section
-from tasks.fileset import FILESET, CreateFileset, FilesetBranches
+from tasks.fileset import CreateFileset, FilesetBranches, saved_fileset
+from tasks.made_of import uuids
 from tasks.messages import say
+from treasure.errors import DataError
 
 __all__ = ["MergeCutflows", "SkimJets"]
 
@@ -70,15 +73,21 @@ class MergeCutflows(DatasetTask):
     reqs = {"fileset": CreateFileset, "skim": SkimJets}
 
     def run(self) -> None:
-        from treasure.fileset.model import Fileset
         from treasure.skim.golden import golden_sections
         from treasure.skim.merge import merge, read_branch, write_merged
 
-        fileset = Fileset.load(self.input()["fileset"].directory / FILESET)
-        branches = self.input()["skim"]["collection"].targets
+        listed = saved_fileset(self.requirements()["fileset"])
+        assert listed is not None  # luigi saw to it
+        fileset = listed.fileset
+        targets = self.input()["skim"]["collection"].targets
         with self.stage() as stage:
+            branches = []
+            for number, target in sorted(targets.items()):
+                branches.append(read_branch(target.directory))
+                _refuse_other_files(target.directory, branches[-1], listed.groups[number])
+                stage.progress(len(branches), len(targets))
             merged = merge(
-                [read_branch(target.directory) for _, target in sorted(branches.items())],
+                branches,
                 str(self.dataset),
                 self.entry,
                 planned=fileset.luminosity_sections,
@@ -97,3 +106,12 @@ class MergeCutflows(DatasetTask):
                     f"sections_{name}": merged["luminosity"][f"n_{name}"]
                     for name in ("processed", "expected", "missing", "outside")
                 }
+
+
+def _refuse_other_files(directory: Path, branch: dict[str, Any], files: list[Any]) -> None:
+    """What is added up must be of the files that the fileset lists now, whatever a record says."""
+    if [file["uuid"] for file in branch["files"]] != uuids(files):
+        raise DataError(
+            f"{directory}: made of other files than the fileset of its dataset lists now; remove it"
+            " and run SkimJets again"
+        )

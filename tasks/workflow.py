@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.base import DatasetTask
-from tasks.made_of import note_files
+from tasks.made_of import MadeOf, note_files
 from tasks.remote import Workflow
 from tasks.stage import Stage, StageTarget
 
@@ -25,6 +25,8 @@ class BranchedTask(DatasetTask, Workflow):
     Branches that follow from what an earlier stage wrote are not known before: until then their
     value in the branch map is None, and they stand for all that there will be. They are never
     complete, whatever a run that knew more has left.
+
+    A stage that leaves something else than a directory for each branch overrides `branch_target`.
     """
 
     exclude_index = True
@@ -49,25 +51,16 @@ class BranchedTask(DatasetTask, Workflow):
         known = self.branch_map.get(branch) is not None
         return StageTarget(str(self.directory / (self.stem_of(branch) if known else _NOT_KNOWN)))
 
-    def branch_targets(self) -> dict[int, StageTarget]:
-        """What all branches of this workflow leave."""
-        directory = str(self.directory)
-        return {
-            branch: StageTarget(
-                os.path.join(directory, _NOT_KNOWN if data is None else self.stem_of(branch))
-            )
-            for branch, data in self.branch_map.items()
-        }
-
-    def made_of(self) -> tuple[str, dict[int, Any]] | None:
-        """A digest of the files that the fileset lists now, and those of each branch."""
+    def made_of(self) -> MadeOf | None:
+        """The files that the branches of this workflow are made of, as they are listed now."""
         return None
 
     @contextmanager
     def stage(self) -> Iterator[Stage]:
         with super().stage() as stage:
-            if (files := self.as_workflow().made_of()) is not None:
-                note_files(stage.directory.parent, *files)
+            whole = self.as_workflow()
+            if (files := whole.made_of()) is not None:
+                note_files(whole.directory, files, whole.stem_of)
             yield stage
 
     def get_branch_map(self, *args: Any, **kwargs: Any) -> dict[int, Any]:

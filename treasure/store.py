@@ -13,12 +13,12 @@ import platform
 import re
 import uuid
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache, wraps
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 from treasure import __version__
 from treasure.errors import DataError
@@ -34,6 +34,7 @@ __all__ = [
     "make_directory",
     "read_json",
     "read_manifest",
+    "remembered",
     "verify",
     "write_bytes",
     "write_json",
@@ -57,6 +58,9 @@ _RECORDED_PACKAGES = (
     "awkward", "coffea", "fastjet", "h5py", "law", "luigi", "numpy", "pyarrow", "pythia8mc",
     "torch", "uproot", "vector-quantize-pytorch",
 )  # fmt: skip
+
+
+T = TypeVar("T")
 
 
 class Checksums(TypedDict):
@@ -206,6 +210,27 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise DataError(f"{path}: no such file") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not valid JSON ({error}); remove it and run again") from None
+
+
+def remembered(read: Callable[[Path], T]) -> Callable[[Path], T]:
+    """Decorator of a function that reads a file: the same file is read once by a process.
+
+    A file that was written again is read again. What is returned must not be changed.
+    """
+
+    @lru_cache(maxsize=8)
+    def read_once(path: Path, *_state: int) -> T:
+        return read(path)
+
+    @wraps(read)
+    def read_if_new(path: Path) -> T:
+        try:
+            found = path.stat()
+        except OSError:
+            return read(path)  # which says what is wrong
+        return read_once(path, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+    return read_if_new
 
 
 def checksums(path: str | os.PathLike[str]) -> Checksums:
