@@ -20,7 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property, wraps
+from functools import cached_property, lru_cache, wraps
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -48,7 +48,13 @@ _TIMINGS = ("seconds", "events_per_second")
 
 def store_directory() -> Path:
     """Where all results are: ``$TREASURE_STORE``, or ``./data``."""
-    return Path(os.environ.get("TREASURE_STORE") or "data").expanduser().resolve()
+    return _resolved(os.environ.get("TREASURE_STORE") or "data", os.environ.get("HOME"), Path.cwd())
+
+
+@lru_cache(maxsize=8)
+def _resolved(path: str, _home: str | None, _here: Path) -> Path:
+    # once: each of thousands of branches asks, and every part of the path is a question of its own
+    return Path(path).expanduser().resolve()
 
 
 class TreasureTask(ExecutorParameters, law.Task):
