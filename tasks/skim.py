@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.base import DatasetTask, section
+from tasks.executing import check_executor
 from tasks.fileset import CreateFileset, FilesetBranches, saved_fileset
 from tasks.made_of import uuids
 from tasks.messages import say
@@ -35,6 +36,12 @@ class SkimJets(FilesetBranches):
             settings["golden_json_sha256"] = digest
         return settings
 
+    @classmethod
+    def modify_param_values(cls, params: dict[str, Any]) -> dict[str, Any]:
+        params = super().modify_param_values(params)
+        check_executor(params["executor"], params["executor_workers"], params["dask_address"])
+        return params
+
     def run(self) -> None:
         from treasure.skim.run import skim_files
 
@@ -50,6 +57,7 @@ class SkimJets(FilesetBranches):
                 self.tree.selection,
                 stage.directory,
                 progress=stage.progress,
+                executor=self.chosen_executor(),
             )
         self._say_if_no_trigger(stage.summary)
 
