@@ -63,7 +63,10 @@ def follow_failures(tasks: Any, store_directory: Callable[[], Path]) -> None:
     # Told in the parent, of a worker that was killed.
     @tasks.event_handler(luigi.Event.PROCESS_FAILURE)
     def _died(task: Any, message: str) -> None:
-        note_failure(task.label, store_directory(), task.directory, " ".join(message.split()))
+        code = message.rsplit(maxsplit=1)[-1]
+        told = f"its process died with exit code {code}: killed, or out of memory"
+        print(f"error in {task}: {told}", file=sys.stderr, flush=True)
+        note_failure(task.label, store_directory(), task.directory, told)
 
 
 class _Run:

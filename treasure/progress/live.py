@@ -25,6 +25,7 @@ __all__ = ["follow"]
 
 _SECONDS_BETWEEN_TABLES = 0.5
 _SECONDS_BETWEEN_LOOKS = 0.05
+_SHOW_CURSOR = b"\x1b[?25h"
 _LARGEST_SHARE = 20  # of all time, one part of so many is for reading how far the run is
 
 
@@ -57,17 +58,18 @@ class _Run:
 
     def __init__(self, parent: int) -> None:
         self._parent = parent
-        self._asked = False
+        self.asked_to_end = False
         signal.signal(signal.SIGTERM, self._end)
+        signal.signal(signal.SIGHUP, self._end)
         # Ctrl-C is for the run; the table stays until the run has said its last word.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def _end(self, *_: object) -> None:
-        self._asked = True
+        self.asked_to_end = True
 
     @property
     def goes_on(self) -> bool:
-        return not self._asked and os.getppid() == self._parent
+        return not self.asked_to_end and os.getppid() == self._parent
 
 
 def follow(store: Path, plan: Path, descriptor: int, parent: int) -> None:
@@ -103,13 +105,22 @@ def _show(reader: Reader, output: _Output, run: _Run) -> None:
             if time.monotonic() >= next_table:
                 start = time.monotonic()
                 overview = reader.read()
-                if overview is not None:
+                if overview is not None and run.goes_on:
                     live.update(RunTable(overview), refresh=True)
                 took = time.monotonic() - start
                 next_table = start + max(_SECONDS_BETWEEN_TABLES, _LARGEST_SHARE * took)
             time.sleep(_SECONDS_BETWEEN_LOOKS)
+        if not run.asked_to_end:
+            _leave(output)
         _print(console, output.lines())
     _print(console, output.rest())
+
+
+def _leave(output: _Output) -> None:
+    """The run was killed, and the shell may have printed already: the table stays as it is."""
+    os.write(1, _SHOW_CURSOR)
+    _print_plainly(["", *output.rest()])
+    os._exit(0)
 
 
 def _print(console: Console, lines: list[str]) -> None:
