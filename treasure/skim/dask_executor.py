@@ -1,12 +1,11 @@
 """The executor that runs jobs on a Dask cluster: one that is there, or one on this machine."""
 
-import atexit
 import logging
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +23,6 @@ _SILENT = 30.0  # seconds without a worker before it is said
 # Versions that change what a worker writes, or whether it understands what it gets.
 _PACKAGES = ("treasure-workflow", "awkward", "coffea", "fastjet", "numpy", "pyarrow", "uproot")
 
-# The client of each (address, workers): one a process, since a cluster takes seconds to start.
-_clients: dict[tuple[str | None, int], Client] = {}
-
 
 @dataclass(frozen=True)
 class Dask:
@@ -38,7 +34,7 @@ class Dask:
     Attributes
     ----------
     address
-        Of the scheduler; None starts one on this machine, which ends with the process.
+        Of the scheduler; None starts one on this machine, which ends with the call.
     workers
         Processes of the cluster on this machine.
     tell
@@ -61,18 +57,29 @@ class Dask:
         DataError
             If the scheduler is lost, or a job killed several workers.
         """
-        client = self._client()
+        with _quiet(), self._cluster() as where, self._client(where) as client:
+            self.tell(f"Dask dashboard: {client.dashboard_link}")
+            if other := _other_versions(client):
+                self.tell(f"Dask: other versions than here, results may differ: {other}")
+            return self._run(client, work, jobs, done)
+
+    def _run(
+        self,
+        client: Client,
+        work: Callable[[Job], Any],
+        jobs: Sequence[Job],
+        done: Callable[[Job], None],
+    ) -> list[Any]:
         results: dict[int, Any] = {}
 
         def take(number: int, result: Any) -> None:
             results[number] = result
-            futures.pop(number).release()
             done(jobs[number])
 
         futures = dict(enumerate(client.map(work, jobs, key="skim", pure=False, retries=0)))
         numbers = {future.key: number for number, future in futures.items()}
         try:
-            collect(dict(futures), take, _Watch(client, self.tell))
+            collect(futures, take, _Watch(client, self.tell))
         except KilledWorker as error:
             job = jobs[numbers[error.task]]
             raise DataError(
@@ -89,46 +96,28 @@ class Dask:
             if _is_alive(client):
                 raise
             raise _lost(client) from error
-        finally:
-            if futures and _is_alive(client):
-                client.cancel(list(futures.values()))
         return [results[number] for number in range(len(jobs))]
 
-    def _client(self) -> Client:
-        key = (self.address, self.workers)
-        client = _clients.get(key)
-        if client is None or not _is_alive(client):
-            client = _clients[key] = self._connected() if self.address else self._started()
-            self.tell(f"Dask dashboard: {client.dashboard_link}")
-            if other := _other_versions(client):
-                self.tell(f"Dask: other versions than here, results may differ: {other}")
-        return client
+    def _cluster(self) -> AbstractContextManager[Any]:
+        if self.address:
+            return nullcontext(self.address)
+        return LocalCluster(
+            n_workers=self.workers,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:8787",  # another port, where that is taken
+            silence_logs=logging.CRITICAL,
+        )
 
-    def _started(self) -> Client:
-        with _quiet():
-            cluster = LocalCluster(
-                n_workers=self.workers,
-                threads_per_worker=1,
-                dashboard_address="127.0.0.1:8787",  # another port, where that is taken
-                silence_logs=logging.CRITICAL,
-            )
-            client = Client(cluster, set_as_default=False)
-        atexit.register(_close, client, cluster)
-        return client
-
-    def _connected(self) -> Client:
-        with _quiet():
-            try:
-                client = Client(self.address, timeout=_CONNECT, set_as_default=False)
-            except (OSError, ValueError, ImportError) as error:
-                text = " ".join(str(error).split())[:200]
-                raise ConfigError(
-                    f"--dask-address {self.address}: no Dask scheduler answers there ({text});"
-                    " start one with `dask scheduler` and its workers with `dask worker`, or leave"
-                    " the address out for a cluster on this machine"
-                ) from None
-        atexit.register(_close, client)
-        return client
+    def _client(self, where: Any) -> Client:
+        try:
+            return Client(where, timeout=_CONNECT, set_as_default=False)
+        except (OSError, ValueError, ImportError) as error:
+            text = " ".join(str(error).split())[:200]
+            raise ConfigError(
+                f"--dask-address {self.address}: no Dask scheduler answers there ({text}); start"
+                " one with `dask scheduler` and its workers with `dask worker`, or leave the"
+                " address out for a cluster on this machine"
+            ) from None
 
 
 class _Watch:
@@ -180,9 +169,3 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="distributed")
         yield
-
-
-def _close(*what: Any) -> None:
-    for one in what:
-        with suppress(Exception):
-            one.close(timeout=5)

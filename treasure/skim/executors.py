@@ -25,7 +25,6 @@ from treasure.skim.jobs import Job
 __all__ = ["Executor", "Futures", "collect", "executor_named"]
 
 _NEW_POOLS = 3  # after workers died
-_IDLE = 60.0  # seconds after which a worker without work ends: the next branch may come
 _PATIENCE = 1.0  # seconds between two looks at what is waited for
 
 
@@ -77,10 +76,10 @@ def executor_named(
 
 @dataclass(frozen=True)
 class Futures:
-    """A pool of processes on this machine.
+    """A pool of processes on this machine, which end with the call.
 
     They are started afresh, not forked: a process that has read files has threads, which a fork
-    does not survive. The pool is kept for the next call, until it was idle for a minute.
+    does not survive.
     """
 
     workers: int
@@ -103,25 +102,24 @@ class Futures:
 
         for _ in range(1 + _NEW_POOLS):
             missing = [number for number in range(len(jobs)) if number not in results]
-            pool = loky.get_reusable_executor(
-                max_workers=min(self.workers, len(jobs)),
-                timeout=_IDLE,
-                initializer=_follow,
-                initargs=(os.getpid(),),
+            if not missing:
+                break
+            pool = loky.ProcessPoolExecutor(
+                min(self.workers, len(missing)), initializer=_follow, initargs=(os.getpid(),)
             )
-            futures: dict[int, Any] = {}
             try:
-                for number in missing:
-                    futures[number] = pool.submit(work, jobs[number])
-                collect(futures, take)
+                collect({number: pool.submit(work, jobs[number]) for number in missing}, take)
             except loky.BrokenProcessPool:
                 continue
-            except BaseException:
-                pool.shutdown(wait=True, kill_workers=True)
-                raise
-            return [results[number] for number in range(len(jobs))]
+            finally:
+                pool.shutdown(kill_workers=True)
+        else:
+            raise self._given_up(jobs, results)
+        return [results[number] for number in range(len(jobs))]
+
+    def _given_up(self, jobs: Sequence[Job], results: Mapping[int, Any]) -> DataError:
         first = jobs[min(set(range(len(jobs))) - set(results))]
-        raise DataError(
+        return DataError(
             f"{first.file.location}: worker processes died {1 + _NEW_POOLS} times while it or files"
             f" after it were read (from entry {first.bounds[0][0]} on); if they ran out of memory,"
             " take fewer with --executor-workers, or lower selection.events_per_chunk"
