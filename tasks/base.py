@@ -29,7 +29,7 @@ import luigi
 
 from tasks.executing import ExecutorParameters
 from tasks.following import follow_failures, missing
-from tasks.interruption import end_well, tell_of_dead_workers
+from tasks.interruption import end_well
 from tasks.messages import say, shown_path, summary_line
 from tasks.parameters import OverridesParameter
 from tasks.progress import Progress
@@ -250,7 +250,6 @@ def _unless_done(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 follow_failures(TreasureTask, store_directory)
-tell_of_dead_workers(TreasureTask)
 
 
 @TreasureTask.event_handler(luigi.Event.DEPENDENCY_PRESENT)

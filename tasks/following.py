@@ -13,6 +13,7 @@ from typing import Any
 
 import luigi
 
+from tasks.interruption import why_dead
 from tasks.progress import Progress, note_failure, one_line, way_of_showing
 from tasks.screen import Screen, wants_table
 from treasure.progress.plan import Plan, PlannedStage, new_path
@@ -63,8 +64,7 @@ def follow_failures(tasks: Any, store_directory: Callable[[], Path]) -> None:
     # Told in the parent, of a worker that was killed.
     @tasks.event_handler(luigi.Event.PROCESS_FAILURE)
     def _died(task: Any, message: str) -> None:
-        code = message.rsplit(maxsplit=1)[-1]
-        told = f"its process died with exit code {code}: killed, or out of memory"
+        told = why_dead(message.rsplit(maxsplit=1)[-1])
         print(f"error in {task}: {told}", file=sys.stderr, flush=True)
         note_failure(task.label, store_directory(), task.directory, told)
 

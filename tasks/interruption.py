@@ -14,9 +14,7 @@ import time
 from types import FrameType, TracebackType
 from typing import Any
 
-import luigi
-
-__all__ = ["Worker", "end_well", "tell_of_dead_workers"]
+__all__ = ["Worker", "end_well", "why_dead"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
@@ -123,23 +121,8 @@ class Worker:
             raise SystemExit(error.status) from None
 
 
-def tell_of_dead_workers(tasks: Any) -> None:
-    """Say when the process of a stage died: luigi fails the stage without a word.
-
-    Parameters
-    ----------
-    tasks
-        The base class of the tasks.
-    """
-
-    @tasks.event_handler(luigi.Event.PROCESS_FAILURE)
-    def _died(task: Any, message: str) -> None:
-        status = message.rpartition(" ")[2]
-        print(f"error in {task}: {_why_dead(status)}", file=sys.stderr, flush=True)
-
-
-def _why_dead(status: str) -> str:
-    """What to say of an exit status as luigi gives it; negative: the number of a signal."""
+def why_dead(status: str) -> str:
+    """What to say of a dead worker's exit status; negative: the number of a signal."""
     try:
         name = signal.Signals(-int(status)).name
     except ValueError:
