@@ -58,6 +58,16 @@ def _resolved(path: str, _home: str | None, _here: Path) -> Path:
     return Path(path).expanduser().resolve()
 
 
+@lru_cache(maxsize=64)
+def _loaded(name: str, overrides: tuple[str, ...], _here: Path) -> LoadedConfig:
+    """The configuration as it was when this process first asked for it.
+
+    A run does not mix two states of a file that is edited meanwhile, and thousands of branches do
+    not ask for it again.
+    """
+    return load_config(name, overrides)
+
+
 class TreasureTask(ExecutorParameters, law.Task):
     """A stage of the workflow."""
 
@@ -96,6 +106,17 @@ class TreasureTask(ExecutorParameters, law.Task):
         if "run" in vars(cls):
             cls.run = _unless_done(vars(cls)["run"])
 
+    # Law compares each task with all that were added before: two tasks are equal as luigi says,
+    # but without law's lookup of attributes.
+    def __eq__(self, other: object) -> bool:
+        attribute = object.__getattribute__
+        return self is other or (
+            type(self) is type(other)
+            and bool(attribute(self, "task_id") == attribute(other, "task_id"))
+        )
+
+    __hash__ = law.Task.__hash__
+
     # what the stage is
 
     def settings(self) -> dict[str, Any]:
@@ -122,7 +143,7 @@ class TreasureTask(ExecutorParameters, law.Task):
 
     @cached_property
     def loaded(self) -> LoadedConfig:
-        return load_config(str(self.config), self.set)
+        return _loaded(str(self.config), self.set, Path.cwd())
 
     @property
     def tree(self) -> Any:
@@ -133,7 +154,7 @@ class TreasureTask(ExecutorParameters, law.Task):
     def modify_param_values(cls, params: dict[str, Any]) -> dict[str, Any]:
         """Refuse a wrong configuration or version before anything else happens."""
         params = super().modify_param_values(params)
-        loaded = load_config(params["config"], params["set"])
+        loaded = _loaded(params["config"], params["set"], Path.cwd())
         for flag, name in (("--version", params["version"]), ("--config", loaded.name)):
             try:
                 check_name(name, f"{flag}: name")
@@ -302,7 +323,7 @@ class DatasetTask(TreasureTask):
     @classmethod
     def modify_param_values(cls, params: dict[str, Any]) -> dict[str, Any]:
         params = super().modify_param_values(params)
-        loaded = load_config(params["config"], params["set"])
+        loaded = _loaded(params["config"], params["set"], Path.cwd())
         names = list(loaded.config.datasets)
         if not params["dataset"]:
             params["dataset"] = names[0]
