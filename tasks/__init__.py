@@ -7,11 +7,13 @@ processes can be forked.
 
 import logging
 import os
+import sys
 
 import law  # noqa: F401  (hands the luigi sections of law.cfg to luigi)
 import luigi
 
 from tasks.messages import ShortErrors
+from tasks.scheduler import use_named_scheduler
 
 # Stages share out work over processes, not over threads that wait for each other on busy cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -20,5 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 _configuration = luigi.configuration.get_config()
 if not _configuration.has_option("core", "workers"):
     _configuration.set("core", "workers", str(len(os.sched_getaffinity(0))))
+
+use_named_scheduler(sys.argv)
 
 logging.getLogger("luigi-interface").addFilter(ShortErrors())

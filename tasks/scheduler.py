@@ -1,0 +1,54 @@
+"""The central scheduler: a process of its own, with a page, that the commands of many share."""
+
+import socket
+import sys
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import luigi
+
+__all__ = ["use_named_scheduler"]
+
+_SECONDS_TO_ANSWER = 5
+_OPTIONS = ("--scheduler-host", "--scheduler-port", "--scheduler-url")
+
+
+def use_named_scheduler(arguments: Sequence[str]) -> None:
+    """Who names a scheduler on the command line means it, and not the one inside each command.
+
+    Parameters
+    ----------
+    arguments
+        Those of the command line.
+
+    Raises
+    ------
+    SystemExit
+        If it does not answer; luigi itself would try for a minute and more.
+    """
+    named = _named(arguments)
+    if not named:
+        return
+    luigi.configuration.get_config().set("core", "local_scheduler", "False")
+    url = urlsplit(named.get("--scheduler-url", ""))
+    host = url.hostname or named.get("--scheduler-host", "localhost")
+    default = (443 if url.scheme == "https" else 80) if url.hostname else 8082
+    try:
+        port = url.port or int(named.get("--scheduler-port", default))
+        socket.create_connection((host, port), _SECONDS_TO_ANSWER).close()
+    except ValueError:  # for luigi to complain of
+        return
+    except OSError as error:
+        sys.exit(
+            f"error: no scheduler answers at {host}:{port} ({error.strerror or error}); start one"
+            f" with `law luigid --port {port}`, or leave out {', '.join(named)}"
+        )
+
+
+def _named(arguments: Sequence[str]) -> dict[str, str]:
+    named = {}
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        option, equals, value = argument.partition("=")
+        if option in _OPTIONS:
+            named[option] = value if equals else following
+    return named
