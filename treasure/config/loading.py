@@ -16,7 +16,19 @@ from typing import Any
 
 from treasure.errors import ConfigError
 
-__all__ = ["CONFIG_DIRECTORY", "LoadedConfig", "available", "load_config", "nearest"]
+__all__ = [
+    "CONFIG_DIRECTORY",
+    "LoadedConfig",
+    "available",
+    "find",
+    "load_config",
+    "nearest",
+    "note_origins",
+    "overlay",
+    "read",
+    "resolve",
+    "shown",
+]
 
 
 def _config_directory() -> Path:
@@ -85,7 +97,7 @@ def load_config(name: str = "demo", overrides: tuple[str, ...] = ()) -> LoadedCo
     ConfigError
         In one or two lines: the file, the key, what was found and what is allowed.
     """
-    path = _find(name, "", f"--config {name}")
+    path = find(name, "", f"--config {name}")
     return _load(path, path.stat().st_mtime_ns, tuple(overrides))
 
 
@@ -97,11 +109,11 @@ def _load(path: Path, _changed: int, overrides: tuple[str, ...]) -> LoadedConfig
         layer = _parse_overrides(overrides)
         values = _merge(values, layer, "--set", origins, Path.cwd())
     _drop_null_datasets(values)
-    values = _resolve(values, path)
+    values = resolve(values, path)
     return LoadedConfig(path.stem, _validate(values, origins, path), origins)
 
 
-def _find(name: str, folder: str, asked_by: str, beside: Path | None = None) -> Path:
+def find(name: str, folder: str, asked_by: str, beside: Path | None = None) -> Path:
     """The file of a configuration or part: a path (with suffix or slash), or a name."""
     if name.endswith((".yaml", ".yml")) or "/" in name:
         path = Path(name).expanduser()
@@ -120,7 +132,8 @@ def _find(name: str, folder: str, asked_by: str, beside: Path | None = None) -> 
     return path
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """The keys and values of one YAML file."""
     import yaml
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -146,12 +159,12 @@ def _read_layers(path: Path, origins: dict[str, str], seen: tuple[Path, ...]) ->
     if path in seen:
         chain = " → ".join(shown(p) for p in (*seen, path))
         raise ConfigError(f"{shown(path)}: defaults go in a circle: {chain}")
-    layer = _read(path)
+    layer = read(path)
     values: dict[str, Any] = {}
     for name in _names(layer.pop("defaults", []), path, "defaults"):
-        base = _find(name, "", f"{shown(path)}: defaults", beside=path.parent)
+        base = find(name, "", f"{shown(path)}: defaults", beside=path.parent)
         inherited = _read_layers(base, origins, (*seen, path))
-        values = _overlay(values, inherited)
+        values = overlay(values, inherited)
     return _merge(values, layer, shown(path), origins, path.parent)
 
 
@@ -184,8 +197,8 @@ def _merge(
             layer[_DATASETS][name] = change
             if base is not None:
                 values = {**values, _DATASETS: {**values.get(_DATASETS, {}), name: base}}
-    _note_origins(layer, origin, origins)
-    return _overlay(values, layer)
+    note_origins(layer, origin, origins)
+    return overlay(values, layer)
 
 
 def _as_mapping(datasets: Any) -> Any:
@@ -206,8 +219,8 @@ def _part(
         name, change = value["defaults"], {k: v for k, v in value.items() if k != "defaults"}
     else:
         return None, change
-    path = _find(name, folder, f"{origin}: {key}", beside=beside)
-    content = _read(path)
+    path = find(name, folder, f"{origin}: {key}", beside=beside)
+    content = read(path)
     base: dict[str, Any] = {}
     if isinstance(content.get("defaults"), str):
         inherited = content.pop("defaults")
@@ -218,11 +231,11 @@ def _part(
     for old in [o for o in origins if o == key or o.startswith(f"{key}.")]:
         if not base:
             del origins[old]
-    _note_origins(content, shown(path), origins, key)
-    return _overlay(base, content), change
+    note_origins(content, shown(path), origins, key)
+    return overlay(base, content), change
 
 
-def _overlay(values: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+def overlay(values: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     """Merge mappings key by key; lists and scalars are replaced.
 
     A mapping that says another ``kind`` than the inherited one replaces it: the keys of one kind
@@ -233,19 +246,20 @@ def _overlay(values: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
         old = merged.get(key)
         if isinstance(old, dict) and isinstance(value, dict):
             same_kind = "kind" not in value or old.get("kind") == value["kind"]
-            merged[key] = _overlay(old, value) if same_kind else value
+            merged[key] = overlay(old, value) if same_kind else value
         else:
             merged[key] = value
     return merged
 
 
-def _note_origins(
+def note_origins(
     layer: Mapping[str, Any], origin: str, origins: dict[str, str], prefix: str = ""
 ) -> None:
+    """Write down, for every key of a layer, who set it."""
     for key, value in layer.items():
         dotted = f"{prefix}.{key}" if prefix else str(key)
         if isinstance(value, dict) and value:
-            _note_origins(value, origin, origins, dotted)
+            note_origins(value, origin, origins, dotted)
         else:
             origins[dotted] = origin
 
@@ -274,7 +288,8 @@ def _drop_null_datasets(values: dict[str, Any]) -> None:
         values[_DATASETS] = {n: entry for n, entry in datasets.items() if entry is not None}
 
 
-def _resolve(values: dict[str, Any], path: Path) -> dict[str, Any]:
+def resolve(values: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Fill in what refers to other values (``${seed}``)."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -295,7 +310,7 @@ def _validate(values: dict[str, Any], origins: Mapping[str, str], path: Path) ->
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(explain(error, values, origins, shown(path))) from None
+        raise ConfigError(explain(error, values, origins, shown(path), Config)) from None
 
 
 def shown(path: Path) -> str:

@@ -13,24 +13,34 @@ _SHOWN = 2
 
 
 def explain(
-    error: ValidationError, values: Mapping[str, Any], origins: Mapping[str, str], default: str
+    error: ValidationError,
+    values: Mapping[str, Any],
+    origins: Mapping[str, str],
+    default: str,
+    model: type[BaseModel],
 ) -> str:
     """One line for each of the first problems: file, key, what was found, what is allowed."""
     problems = error.errors(include_url=False)
-    lines = [_line(problem, values, origins, default) for problem in problems[:_SHOWN]]
+    lines = [_line(problem, values, origins, default, model) for problem in problems[:_SHOWN]]
     lines = list(dict.fromkeys(lines))
     if len(problems) > _SHOWN:
         lines[-1] += f" (and {len(problems) - _SHOWN} more)"
     return "\n".join(lines)
 
 
-def _line(problem: Any, values: Mapping[str, Any], origins: Mapping[str, str], default: str) -> str:
+def _line(
+    problem: Any,
+    values: Mapping[str, Any],
+    origins: Mapping[str, str],
+    default: str,
+    model: type[BaseModel],
+) -> str:
     kind, found = problem["type"], problem.get("input")
     path = _path_in(values, problem["loc"], absent=kind in ("missing", "extra_forbidden"))
     key = ".".join(path)
     file = _origin(key, origins, default)
     if kind == "extra_forbidden":
-        return f"{file}: {key}: unknown key{nearest(path[-1], _siblings(path, values))}"
+        return f"{file}: {key}: unknown key{nearest(path[-1], _siblings(path, values, model))}"
     if kind == "missing":
         return f"{file}: {key}: missing; it has no default"
     if kind in ("union_tag_invalid", "union_tag_not_found"):
@@ -90,11 +100,9 @@ def _origin(key: str, origins: Mapping[str, str], default: str) -> str:
     return default
 
 
-def _siblings(path: list[str], values: Mapping[str, Any]) -> list[str]:
+def _siblings(path: list[str], values: Mapping[str, Any], model: type[BaseModel]) -> list[str]:
     """The keys that are allowed where the last key of a path stands."""
-    from treasure.config.tree import Config
-
-    models: list[type[BaseModel]] = [Config]
+    models: list[type[BaseModel]] = [model]
     node: Any = values
     for part in path[:-1]:
         node = node.get(part) if isinstance(node, Mapping) else None
