@@ -17,7 +17,7 @@ __all__ = ["FILESET", "CreateFileset", "FilesetBranches", "Listed", "saved_files
 FILESET = "fileset.json"
 
 # Of a source: how it is read, which changes no byte.
-_RUN_ONLY = ("stage", "offline", "portal", "folder")
+_RUN_ONLY = ("stage", "verify", "offline", "portal", "folder")
 
 
 class CreateFileset(DatasetTask):

@@ -40,6 +40,12 @@ class FileSource(Section):
         " $TMPDIR, else /tmp), verified, before it is read, and remove it afterwards. Changes no"
         " result.",
     )
+    verify: bool = Field(
+        True,
+        description="Before the skim reads a local file, compare its checksum with that of the"
+        " fileset: the file is read once more, whole. Damage that decompression does not notice"
+        " goes into the results otherwise.",
+    )
 
     @model_validator(mode="after")
     def _range(self) -> Self:

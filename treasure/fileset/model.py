@@ -19,7 +19,7 @@ __all__ = ["RUN_ONLY", "BadFile", "Fileset", "FilesetFile", "is_url"]
 SCHEMA_VERSION = 2
 
 # Options of sources that say how files are found and read, and change no byte of what is made.
-RUN_ONLY = ("folder", "offline", "portal", "stage")
+RUN_ONLY = ("folder", "offline", "portal", "stage", "verify")
 
 
 def is_url(uri: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from treasure.fileset.model import FilesetFile
 from treasure.fileset.staging import staged
 from treasure.skim.processor import SkimProcessor
-from treasure.skim.reading import chunk_bounds, read_file
+from treasure.skim.reading import check_checksum, chunk_bounds, read_file
 
 __all__ = ["Job", "Skim", "jobs_of"]
 
@@ -55,9 +55,12 @@ class Skim:
     processor: SkimProcessor
     branches: list[str]
     stage: bool
+    verify: bool = True
 
     def __call__(self, job: Job) -> tuple[dict[str, Any], set[tuple[int, int]]]:
         """What `treasure.skim.reading.read_file` gives."""
+        if job.verify and self.verify:
+            check_checksum(job.file)
         with staged(job.file) if self.stage else nullcontext(job.file.location) as path:
             return read_file(
                 job.file,

@@ -13,13 +13,14 @@ from coffea.processor import IterativeExecutor, Runner, accumulate
 from coffea.processor.executor import WorkItem
 
 from treasure.errors import DataError, TreasureError
+from treasure.fileset.inspection import adler32_of, same_checksum
 from treasure.fileset.model import FilesetFile, is_url
 from treasure.fileset.opening import open_options
 from treasure.fileset.remote import may_pass, patiently, remote_file
 from treasure.skim.luminosity_blocks import luminosity_blocks
 from treasure.skim.processor import SkimProcessor, SkimSchema
 
-__all__ = ["check_size", "chunk_bounds", "read_file"]
+__all__ = ["check_checksum", "check_size", "chunk_bounds", "read_file"]
 
 _PAUSES = (2.0, 10.0)  # seconds before a chunk whose server failed is read again
 
@@ -60,9 +61,15 @@ def chunk_bounds(file: FilesetFile, most: int) -> list[tuple[int, int]]:
 
 
 def check_size(file: FilesetFile) -> None:
-    """DataError if a file is gone, or not of the size that the fileset says."""
+    """DataError if a file is gone, or not of the size that the fileset says.
+
+    Nor of its checksum, where a server tells that.
+    """
     if is_url(file.location):
-        size = remote_file(file.location).size
+        told = remote_file(file.location)
+        size = told.size
+        if told.adler32 is not None:
+            _compare_checksums(file, told.adler32)
     else:
         path = Path(file.location)
         if not path.is_file():
@@ -73,6 +80,34 @@ def check_size(file: FilesetFile) -> None:
         size = path.stat().st_size
     if size != file.size:
         raise _changed(file, "size", size, file.size)
+
+
+def check_checksum(file: FilesetFile) -> None:
+    """DataError if a local file has not the checksum that the fileset says.
+
+    Not all that ROOT writes carries a checksum of its own: a flipped bit in a basket compressed
+    with ZSTD, or not at all, would be another number.
+    """
+    if file.checksum is None or is_url(file.location):
+        return
+    try:
+        found = adler32_of(file.location)
+    except OSError as error:
+        raise DataError(
+            f"{file.location}: cannot be read ({error.strerror}); check the disk and the"
+            " permissions"
+        ) from error
+    _compare_checksums(file, found)
+
+
+def _compare_checksums(file: FilesetFile, adler32: str) -> None:
+    found = f"adler32:{adler32}"
+    if file.checksum is not None and not same_checksum(found, file.checksum):
+        raise DataError(
+            f"{file.location}: damaged, or changed since the fileset was made: its checksum is"
+            f" {found}, was {file.checksum}; copy or make it again, or give the new files a"
+            " --version of their own"
+        )
 
 
 def read_file(

@@ -69,7 +69,8 @@ def skim_files(
     chosen = [file for file in files if file.selected_entries]
     if not chosen:
         raise DataError(f"{dataset_name}: the range of entries leaves nothing of these files")
-    stage = isinstance(dataset.source, FileSource) and dataset.source.stage
+    source = dataset.source if isinstance(dataset.source, FileSource) else None
+    stage, verify = source is not None and source.stage, source is None or source.verify
     jobs = jobs_of(chosen, selection.events_per_chunk, stage=stage)
     chunks = sum(len(job.bounds) for job in jobs)
     finished = 0
@@ -87,7 +88,7 @@ def skim_files(
     # Of a chunk that is read elsewhere, the executor tells when it is done.
     done = chunks_done if executor is None else None
     processor = SkimProcessor(dataset, selection, directory, numbers, done)
-    work = Skim(dataset_name, processor, branches_to_read(dataset.layout), stage)
+    work = Skim(dataset_name, processor, branches_to_read(dataset.layout), stage, verify)
     results = executor(work, jobs, job_done) if executor else [work(job) for job in jobs]
     summary = _summary(_added_up(jobs, results), files, dataset_name, dataset, selection)
     summary["luminosity_sections"] = sections(set().union(*(found for _, found in results)))
