@@ -21,7 +21,7 @@ oss.localroot {folder}/data
 all.adminpath {folder}/admin
 all.pidpath {folder}/run
 xrootd.async off
-xrootd.chksum max 2 adler32
+xrootd.chksum max 16 adler32
 ofs.persist auto hold 0
 """
 # The server binds every address: it gets a network with nothing in it but itself.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fileset.test_fileset_xrootd import PORT
+from tests.fileset.test_fileset_xrootd import NOBODY, PORT
 from tests.layout_a import FILTERS, TRIGGERS, random_events, write_events
 from treasure.config.dataset import Dataset
 from treasure.config.selection import Selection
@@ -23,15 +23,20 @@ STORE = Path(os.environ["XROOTD_TEST_FOLDER"]) / "data" / "store"
 URL = f"root://localhost:{PORT}//store"
 
 
+def serve(path: Path) -> None:
+    """Give a file to the server, which keeps a checksum beside it once it has computed it."""
+    os.chown(path, NOBODY, NOBODY)
+    path.chmod(0o755 if path.is_dir() else 0o644)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def files() -> None:
     for number, name in enumerate(["a.root", "b.root", "run1/c.root", "run1/deep/d.root"]):
-        path = write_events(STORE / name, random_events(10 + number, seed=number))
-        path.chmod(0o644)
+        write_events(STORE / name, random_events(10 + number, seed=number))
     (STORE / "run1" / "notes.txt").write_text("no data")
     (STORE / "broken.rootx").write_bytes(b"root" + bytes(500))
     for path in STORE.rglob("*"):
-        path.chmod(0o755 if path.is_dir() else 0o644)
+        serve(path)
 
 
 def local(*urls: str, kind: str = "local", **more: object) -> Dataset:
@@ -133,8 +138,8 @@ def test_what_a_catalogue_says_is_compared_with_the_server():
 def test_a_file_that_changed_on_the_server_is_refused(tmp_path):
     dataset = local(f"{URL}/b.root")
     fileset = create_fileset("x", dataset, base=tmp_path)
-    write_events(STORE / "b.root", random_events(50, seed=99)).chmod(0o644)
-    with pytest.raises(DataError, match=r"b\.root: file changed since the fileset was made"):
+    serve(write_events(STORE / "b.root", random_events(50, seed=99)))
+    with pytest.raises(DataError, match=r"b\.root: .*changed since the fileset was made"):
         skim_files(fileset.files, "x", dataset, Selection(), tmp_path)
 
 

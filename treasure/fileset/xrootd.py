@@ -4,6 +4,7 @@ Nothing is cached, so that what is told is what is there now. Opening and readin
 """
 
 import os
+import time
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ for _name, _value in _PATIENCE.items():
 
 # XrdCl: sockets and connections (101 to 199), and requests that were not answered in time.
 _CONNECTION_CODES = {*range(101, 200), 206}
+_SERVER_ERROR = 3012  # kXR_ServerError of the protocol
+_CHECKSUM_PAUSES = (0.5, 2.0, 5.0)  # seconds before a checksum is asked for again
 
 
 def is_pattern(name: str) -> bool:
@@ -161,13 +164,27 @@ def remote_file(url: str) -> RemoteFile:
         raise _failure(url, "the server cannot find it", status)
     if info.flags & StatInfoFlags.IS_DIR:
         raise DataError(f"{url}: a directory; a ROOT file was expected")
-    status, answer = filesystem.query(QueryCode.CHECKSUM, path)
-    adler32 = None
+    return RemoteFile(int(info.size), _adler32(filesystem, url, path))
+
+
+def _adler32(filesystem: Any, url: str, path: str) -> str | None:
+    """What the server says, or None where it has no checksums; not because it was busy just now.
+
+    A server computes few checksums at once. One more waits, expires, or fails inside the server.
+    """
+    for pause in (*_CHECKSUM_PAUSES, None):
+        status, answer = filesystem.query(QueryCode.CHECKSUM, path)
+        is_busy = status.code in _CONNECTION_CODES or status.errno == _SERVER_ERROR
+        if status.ok or not is_busy or pause is None:
+            break
+        time.sleep(pause)
+    if status.fatal or status.code in _CONNECTION_CODES:
+        raise _failure(url, "no checksum", status)
     if status.ok and answer:
         kind, _, digits = answer.decode().strip("\0 \n").partition(" ")
         if kind == "adler32" and digits:
-            adler32 = f"{int(digits.split()[0], 16):08x}"
-    return RemoteFile(int(info.size), adler32)
+            return f"{int(digits.split()[0], 16):08x}"
+    return None
 
 
 def copy(url: str, path: Path) -> None:
