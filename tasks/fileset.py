@@ -1,5 +1,6 @@
 """CreateFileset: which files a dataset has, and what is in them."""
 
+from functools import cached_property
 from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -90,8 +91,16 @@ class FilesetBranches(BranchedTask):
     exclude_index = True
     cache_branch_map_default = False
 
+    @cached_property
+    def fileset(self) -> CreateFileset:
+        """The task that lists the files of the dataset, one object for all branches."""
+        made: CreateFileset = (
+            CreateFileset.req(self) if self.is_workflow() else self.as_workflow().fileset
+        )
+        return made
+
     def create_branch_map(self) -> dict[int, Any]:
-        listed = saved_fileset(CreateFileset.req(self))
+        listed = saved_fileset(self.fileset)
         if listed is not None:
             self.cache_branch_map = True
             refuse_other_files(self.directory, listed.made_of, self.stem_of)
@@ -107,15 +116,15 @@ class FilesetBranches(BranchedTask):
         The branch map may be older: it was made when the tree of stages was built, and a fileset
         that was removed then is another by now.
         """
-        groups = _listed(CreateFileset.req(self).output().directory / FILESET).groups
+        groups = _listed(self.fileset.directory / FILESET).groups
         return list(groups[self.branch])
 
     def made_of(self) -> MadeOf | None:
-        listed = saved_fileset(CreateFileset.req(self))
+        listed = saved_fileset(self.fileset)
         return None if listed is None else listed.made_of
 
     def identity(self) -> dict[str, Any]:
-        if self.is_workflow() or not CreateFileset.req(self).complete():
+        if self.is_workflow() or not self.fileset.complete():
             return super().identity()
         return {**super().identity(), "files": uuids(self.files())}
 

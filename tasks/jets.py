@@ -30,7 +30,7 @@ class ShardBranches(BranchedTask):
     @property
     def cutflow(self) -> Any:
         """The task that merges the cutflows."""
-        return self.as_workflow().requirements()["cutflow"]
+        return self.required["cutflow"]
 
     @property
     def skims(self) -> Any:

@@ -19,7 +19,7 @@ class TokenizeShards(ShardBranches):
 
     @property
     def cutflow(self) -> Any:
-        return self.as_workflow().requirements()["jets"].cutflow
+        return self.required["jets"].cutflow
 
     def run(self) -> None:
         from treasure.tokenizer.artefact import Tokenizer

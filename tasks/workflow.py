@@ -34,8 +34,24 @@ class BranchedTask(DatasetTask, Workflow):
     def workflow_requires(self) -> Any:
         return {**super().workflow_requires(), **self.requirements()}
 
+    @cached_property
+    def required(self) -> dict[str, Any]:
+        """The requirements of the whole, made once: a branch asks for them many times."""
+        if self.is_branch():
+            return dict(self.as_workflow().required)
+        return self.requirements()
+
+    def identity(self) -> dict[str, Any]:
+        # but for what it adds, a branch is what the whole is
+        return dict(self.as_workflow().own_identity)
+
+    @cached_property
+    def own_identity(self) -> dict[str, Any]:
+        """The identity of the whole."""
+        return super().identity()
+
     def requires(self) -> Any:
-        whole = self.as_workflow().requirements()
+        whole = self.required
         return {
             name: task.req(task, branch=self.branch)
             if isinstance(task, BranchedTask) and task.dataset == self.dataset
