@@ -1,5 +1,6 @@
 """Four-momenta of candidates, and their order."""
 
+import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
@@ -108,12 +109,11 @@ def pt_order(
     counts
         int64, shape (n_rows,): how many each row keeps.
     """
-    row = np.repeat(np.arange(len(counts)), counts)
-    kept = np.arange(len(pt))
-    if first is not None:
-        position = kept - np.repeat(offsets_of(counts)[:-1], counts)
-        kept = kept[position < first]
-        row = row[kept]
+    start = offsets_of(counts)[:-1]
+    if first is not None and (counts > first).any():
+        position = np.arange(len(pt)) - np.repeat(start, counts)
+        pt = pt[position < first]
         counts = np.minimum(counts, first)
-    order = np.lexsort((-pt[kept], row))
-    return kept[order], counts
+    rows = ak.unflatten(pt, counts)
+    order = ak.argsort(rows, axis=1, ascending=False, stable=True) + start
+    return np.asarray(ak.flatten(order, axis=1)), counts

@@ -4,7 +4,7 @@ import itertools
 import time
 import uuid
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from treasure.fileset.model import FilesetFile, is_url
 from treasure.fileset.opening import open_options
 from treasure.fileset.remote import may_pass, patiently, remote_file
 from treasure.skim.luminosity_blocks import luminosity_blocks
+from treasure.skim.memory import release_chunk
 from treasure.skim.processor import SkimProcessor, SkimSchema
 
 __all__ = ["check_checksum", "check_size", "chunk_bounds", "read_file"]
@@ -43,7 +44,12 @@ class _PatientExecutor(IterativeExecutor):
                 time.sleep(pause)
             return function(item)
 
-        return accumulate(map(attempt, items), accumulator), 0
+        def results() -> Iterator[Any]:
+            for item in items:
+                yield attempt(item)
+                release_chunk()
+
+        return accumulate(results(), accumulator), 0
 
 
 def chunk_bounds(file: FilesetFile, most: int) -> list[tuple[int, int]]:
