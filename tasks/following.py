@@ -77,7 +77,7 @@ class _Run:
         self._store = store
         self._stages: dict[str, PlannedStage] = {}
         self._collect(task, {})
-        self._met: set[tuple[str, tuple[str, ...]]] = set()
+        self._met: set[tuple[Any, ...]] = set()
         self._plan = Plan(
             task=task.get_task_family(),
             version=str(task.version),
@@ -107,7 +107,8 @@ class _Run:
 
         Cheap for all but the first branch of a stage: there may be thousands.
         """
-        key = (task.get_task_family(), task.path_parts)
+        # of thousands of branches, some hundred are a workflow of their own, with `branches`
+        key = (task.get_task_family(), task.path_parts, getattr(task, "branches", ()))
         if key in self._met or os.getpid() != self._pid:
             return
         whole = task.as_workflow() if hasattr(task, "as_workflow") else task
@@ -115,7 +116,8 @@ class _Run:
         if stage.parts is None:
             return
         self._met.add(key)
-        if self._stages.get(stage.directory) == stage:
+        known = self._stages.get(stage.directory)
+        if known is not None and known.parts is not None and set(stage.parts) <= set(known.parts):
             return
         # What was not expected comes first: something removed that a later stage needs again.
         if stage.directory not in self._stages:

@@ -10,6 +10,8 @@ from law.workflow.local import LocalWorkflowProxy
 
 __all__ = ["ListedLocally", "ListedOutputs", "StageCollection"]
 
+_SHARE = 200  # branches that luigi has to look at, at once
+
 
 class StageCollection(law.TargetCollection):
     """The directories of a stage's branches, which lie beside each other.
@@ -70,4 +72,27 @@ class ListedOutputs(BaseWorkflowProxy):
 
 
 class ListedLocally(LocalWorkflowProxy, ListedOutputs):
-    """Law's workflow of local processes, with its outputs listed."""
+    """Law's workflow of local processes, with its outputs listed.
+
+    Luigi looks at every task that waits before it starts one. A workflow of thousands of branches
+    is therefore shared out over workflows of some hundred of those that are missing; the branches
+    of one are started before the next tells its own, since they have a higher priority.
+    """
+
+    def run(self) -> Iterator[Any]:
+        branches = self.task.branch_map
+        if len(branches) <= 2 * _SHARE:
+            yield from super().run()
+            return
+        _, there = self.output()["collection"].count(keys=True)
+        missing = sorted(set(branches).difference(there))
+        shares = [missing[start : start + _SHARE] for start in range(0, len(missing), _SHARE)]
+        if shares:
+            yield [
+                self.task.req(
+                    self.task,
+                    branches=tuple(law.util.range_join(share)),
+                    _skip_task_excludes=True,
+                )
+                for share in shares
+            ]

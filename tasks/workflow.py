@@ -34,6 +34,11 @@ class BranchedTask(DatasetTask, Workflow):
     def workflow_requires(self) -> Any:
         return {**super().workflow_requires(), **self.requirements()}
 
+    @property
+    def priority(self) -> int:
+        """Branches run before luigi is told of more of them (`tasks.outputs`)."""
+        return int(self.is_branch())
+
     @cached_property
     def required(self) -> dict[str, Any]:
         """The requirements of the whole, made once: a branch asks for them many times."""
