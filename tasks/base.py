@@ -33,6 +33,7 @@ from tasks.interruption import end_well
 from tasks.messages import say, shown_path, summary_line
 from tasks.parameters import OverridesParameter
 from tasks.progress import Progress
+from tasks.site import SiteParameters
 from tasks.stage import DoneByAnother, Stage, StageTarget, alone_in
 from treasure import store
 from treasure.config.loading import LoadedConfig, load_config, nearest
@@ -68,7 +69,7 @@ def _loaded(name: str, overrides: tuple[str, ...], _here: Path) -> LoadedConfig:
     return load_config(name, overrides)
 
 
-class TreasureTask(ExecutorParameters, law.Task):
+class TreasureTask(ExecutorParameters, SiteParameters, law.Task):
     """A stage of the workflow."""
 
     version = luigi.Parameter(
@@ -88,7 +89,11 @@ class TreasureTask(ExecutorParameters, law.Task):
     )
 
     exclude_index = True
-    prefer_params_cli: ClassVar[Any] = {"version", *ExecutorParameters.executor_parameters}
+    prefer_params_cli: ClassVar[Any] = {
+        "version",
+        *ExecutorParameters.executor_parameters,
+        *SiteParameters.site_parameters,
+    }
     exclude_params_repr: ClassVar[Any] = {"effective_workflow", "workflow"}
     exclude_params_repr_empty: ClassVar[Any] = {"set", "branches"}
 

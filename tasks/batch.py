@@ -1,0 +1,249 @@
+"""What the batch systems have in common: how jobs are submitted, found again, and told of.
+
+Law does the work: it submits a job for each group of branches, keeps a list of the jobs, asks how
+they are, and submits again what failed. This adds that no job is submitted that is in the batch
+system already, that the list of jobs survives any end of the command, and plain words.
+"""
+
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from law.util import uncolored
+from law.workflow.remote import BaseRemoteWorkflow, BaseRemoteWorkflowProxy
+
+from tasks import jobs
+from tasks.messages import say, shown_path
+from treasure import store
+from treasure.errors import DataError, TreasureError
+
+__all__ = ["BatchJobs", "BatchProxy", "BatchWorkflow", "Refused", "Silent"]
+
+# Between two attempts to submit while the batch system does not answer, seconds.
+_PAUSES = (2.0, 5.0, 10.0, 30.0)
+_STATUS_EVERY = 600.0
+_LAWS_OWN_WORDS = re.compile(r"^(going to submit|submitted \d+|polling took|first log file)")
+
+
+class Silent(Exception):
+    """The batch system does not answer now."""
+
+
+class Refused(Exception):
+    """The batch system does not take a job, and will not when asked again."""
+
+
+class BatchJobs:
+    """Submission that never doubles a job: a mix-in for law's job managers.
+
+    Subclasses say how one job is submitted, and which jobs are in the batch system.
+    """
+
+    in_queue: Mapping[str, Any] = {}
+    refusal = ""
+
+    def find_jobs(self) -> dict[str, Any]:
+        """Name → id of this user's jobs that wait or run.
+
+        Raises
+        ------
+        Silent
+            If the batch system does not answer.
+        """
+        raise NotImplementedError
+
+    def submit_file(self, path: Path) -> Any:
+        """Submit a job; returns its id.
+
+        Raises
+        ------
+        Silent, Refused
+        """
+        raise NotImplementedError
+
+    def submit(self, job_file: Any, *_: Any, **__: Any) -> Any:
+        """Submit a job, or find that it was submitted; law calls this from several threads."""
+        path = Path(str(job_file))
+        if path.stem in self.in_queue:
+            return self.in_queue[path.stem]
+        for pause in (*_PAUSES, None):
+            try:
+                return self.submit_file(path)
+            except Refused as error:
+                self.refusal = str(error)
+                raise
+            except Silent:
+                if pause is None:
+                    raise
+            time.sleep(pause)
+            # It may have taken the job, and not come to say so.
+            if (found := self.patiently_found().get(path.stem)) is not None:
+                return found
+        raise AssertionError("the last attempt returns or raises")
+
+    def patiently_found(self) -> dict[str, Any]:
+        """`find_jobs`, as soon as the batch system answers."""
+        told = False
+        while True:
+            try:
+                return self.find_jobs()
+            except Silent as error:
+                if not told:
+                    say(f"the batch system does not answer ({error}); waiting for it")
+                    told = True
+                time.sleep(_PAUSES[-2] if told else _PAUSES[0])
+
+
+class BatchProxy(BaseRemoteWorkflowProxy):
+    """How a workflow is run as jobs: a mix-in for law's proxies, to be named before them."""
+
+    def process_resources(self, force: bool = False) -> dict[str, int]:
+        # Luigi asks before earlier stages are done, and law would remember branches of that time.
+        return {}
+
+    def create_job_file_factory(self, **_: Any) -> None:
+        return None  # `create_job_file` writes what is needed
+
+    def create_job_file(self, job_num: int, branches: list[int]) -> dict[str, Any]:
+        directory = jobs.directory_of(self.task)
+        script = jobs.write_script(self.task, directory)
+        name = jobs.job_name(self.task, branches)
+        cores = self.task.job_resources().cpus if len(branches) > 1 else 1
+        arguments = [",".join(map(str, branches)), str(cores)]
+        path = directory / f"{name}{self.suffix}"
+        store.write_text(path, self.job_text(name, script, arguments))
+        return {"job": str(path), "config": None, "log": None}
+
+    suffix = ""
+
+    def job_text(self, name: str, script: Path, arguments: list[str]) -> str:
+        """What is handed to the batch system."""
+        raise NotImplementedError
+
+    def log_path(self, name: str, job_id: Any) -> Path:
+        """The file that a job prints to."""
+        return jobs.directory_of(self.task) / f"{name}.{job_id}.log"
+
+    def get_extra_submission_data(
+        self, job_file: str, job_id: Any, config: Any, log: Any = None
+    ) -> dict[str, str]:
+        return {"log": str(self.log_path(Path(job_file).stem, job_id))}
+
+    def dump_job_data(self) -> None:
+        # law's own is not atomic
+        store.write_json(self.list_path, self.job_data)
+
+    @property
+    def list_path(self) -> Path:
+        """The list of the jobs, by which another command goes on with them."""
+        path: str = BaseRemoteWorkflowProxy.output(self)["jobs"].abspath
+        return Path(path)
+
+    def submit(self, retry_jobs: Any = None) -> Any:
+        # Jobs that were submitted, and are in no list: the command was killed just then.
+        self.job_manager.in_queue = self.job_manager.patiently_found()
+        submitted = super().submit(retry_jobs)
+        if self.job_manager.refusal:
+            raise DataError(
+                f"{self.task.label}: {self.workflow_type} refuses its jobs"
+                f" ({self.job_manager.refusal}); mend the site, or what it says, and run again"
+            )
+        if submitted:
+            found = sum(
+                d["job_id"] in self.job_manager.in_queue.values() for d in submitted.values()
+            )
+            new, was = len(submitted) - found, f", {found} were there already" if found else ""
+            say(
+                f"{self.task.label}: {new} jobs submitted to {self.workflow_type}{was} →"
+                f" {shown_path(jobs.directory_of(self.task))}"
+            )
+        return submitted
+
+    def run(self) -> Any:
+        if not self.task.is_controlling_remote_jobs():
+            self._start_afresh()
+        try:
+            return super().run()
+        except TreasureError:
+            raise
+        except Exception as error:
+            if type(error) is not Exception:  # law raises nothing more special
+                raise
+            raise DataError(f"{self.task.label}: {self._what_failed(error)}") from None
+
+    def _start_afresh(self) -> None:
+        """Trust what is in the store and in the batch system, not the list of an earlier command.
+
+        Branches that are complete need no job, jobs that wait or run are found by their names, and
+        all others are to be submitted. The list only tells how branches were grouped into jobs.
+        """
+        try:
+            listed = store.read_json(self.list_path)
+            grouped = [job["branches"] for job in listed["jobs"].values()]
+            per_job = int(listed["tasks_per_job"])
+        except (DataError, LookupError, TypeError, ValueError):
+            grouped, per_job = [], 1
+        in_queue = self.job_manager.patiently_found()
+        if any(jobs.job_name(self.task, branches) in in_queue for branches in grouped):
+            self.task.tasks_per_job = self.job_data.tasks_per_job = per_job
+        self.list_path.unlink(missing_ok=True)
+
+    def _what_failed(self, error: Exception) -> str:
+        failed = [j for j in self.job_data.jobs.values() if j["status"] == self.job_manager.FAILED]
+        if not failed:
+            return f"{error}; its jobs go on, run again to go on with them"
+        branches = sorted(branch for job in failed for branch in job["branches"])
+        shown = ", ".join(map(str, branches[:10])) + (", …" if len(branches) > 10 else "")
+        log = shown_path(Path(failed[0]["extra"].get("log", "")))
+        return (
+            f"{len(failed)} of {len(self.job_data)} jobs failed for good (branches {shown}); log:"
+            f" {log}; mend the cause and run again: only these are submitted"
+        )
+
+    def _print_status_errors(self, failed_jobs: Any) -> None:
+        # There is no public way to keep law from printing what `forward_dashboard_event` says.
+        return
+
+
+class BatchWorkflow(BaseRemoteWorkflow):
+    """A workflow in a batch system: what law asks its task."""
+
+    exclude_index = True
+
+    _status = ""
+    _status_said = 0.0
+
+    def forward_dashboard_event(self, dashboard: Any, job: Any, event: str, number: int) -> None:
+        """Say why a job failed; law tells it of every job that it asked about."""
+        if event not in ("status.retry", "status.failed"):
+            return
+        log = Path(job["extra"].get("log", ""))
+        lines = jobs.end_of_log(log)
+        reason = str(job["error"] or f"exit code {job['code']}")
+        again = "is tried again" if event == "status.retry" else "is given up"
+        branches = ", ".join(map(str, job["branches"][:10]))
+        which = f"branch {branches}" if len(job["branches"]) == 1 else f"branches {branches}"
+        told = [f"{self.label}: {which} failed ({reason}), {again}; log: {shown_path(log)}"]
+        told += [f"    | {line}" for line in lines]
+        if what_to_do := jobs.hint(reason, lines, self.get_task_family()):
+            told.append(f"    {what_to_do}")
+        say("\n".join(told))
+
+    def modify_polling_status_line(self, status_line: str) -> str:
+        """Say in law's place how many jobs are where; nothing where nothing changed."""
+        counts = {k: int(v) for k, v in re.findall(r"(\w+): (\d+)", uncolored(status_line))}
+        total, done = counts.pop("all"), counts.pop("finished")
+        others = [f"{count} {name}" for name, count in counts.items() if count]
+        share = f"{done} of {total} jobs done ({done / max(1, total):.0%})"
+        told = ", ".join([share, *others])
+        now = time.monotonic()
+        if told == self._status and now - self._status_said < _STATUS_EVERY:
+            return ""
+        self._status, self._status_said = told, now
+        return f"{self.label}: {told}"
+
+    def publish_message(self, msg: str, *args: Any, **options: Any) -> None:
+        if msg and not _LAWS_OWN_WORDS.search(msg):
+            super().publish_message(msg, *args, **options)
