@@ -117,6 +117,7 @@ class WriteH5(ShardBranches):
     reqs = {"cutflow": MergeCutflows}
     schema = 2
     progress_unit = "jets"
+    imports = "treasure.jets.write"
 
     def settings(self) -> dict[str, Any]:
         return {

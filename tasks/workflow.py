@@ -1,10 +1,11 @@
 """Stages with one branch for each file, or group of files, of a dataset."""
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tasks.base import DatasetTask
 from tasks.made_of import MadeOf, note_files
@@ -30,6 +31,15 @@ class BranchedTask(DatasetTask, Workflow):
     """
 
     exclude_index = True
+
+    imports: ClassVar[str] = ""
+    """Module that `run` imports. A process is forked for each branch: what takes seconds to import
+    is imported before, once. Not for torch, which does not survive forks once it was used."""
+
+    def deps(self) -> Any:
+        if self.imports and self.is_branch():  # luigi asks it of what is missing, before it forks
+            importlib.import_module(self.imports)
+        return super().deps()
 
     def workflow_requires(self) -> Any:
         return {**super().workflow_requires(), **self.requirements()}

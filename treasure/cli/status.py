@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -50,6 +51,8 @@ def show_status(
     place = store or Path(os.environ.get("TREASURE_STORE") or "data")
     place = place.expanduser().resolve()
     reader = Reader(place, find_plan(place, version, config))
+    # Where not all characters can be said, a "?" is better than an error.
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     # What is not a terminal (a pipe, a file) has no width of its own.
     console = Console(highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:

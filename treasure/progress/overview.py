@@ -144,6 +144,7 @@ class Reader:
         self._plan: Plan | None = None
         self._seen: dict[str, _Seen] = {}
         self._now: float | None = None
+        self._first_seen: dict[str, tuple[float, float]] = {}
 
     def read(self) -> Overview | None:
         """How far the run is now; None before its plan could ever be read."""
@@ -191,7 +192,7 @@ class Reader:
         for name, record in records.items():
             if name in seen.done:
                 continue
-            branch = self._branch(name, record)
+            branch = self._branch(directory, name, record)
             (running if branch.record.state == "running" else failed).append(branch)
         if stage.parts != ("",):
             _read_finished(record_path(self.store, directory).with_suffix(""), seen)
@@ -212,7 +213,16 @@ class Reader:
                 records[name] = record
         return records
 
-    def _branch(self, name: str, record: Record) -> Branch:
+    def _seconds_since(self, key: str, record: Record) -> float:
+        """Seconds since this was first seen, by this process's own clock."""
+        now = time.monotonic()
+        elapsed, seen = self._first_seen.get(key, (-1.0, now))
+        if elapsed != record.elapsed:
+            self._first_seen[key] = (record.elapsed, now)
+            return 0.0
+        return now - seen
+
+    def _branch(self, directory: Path, name: str, record: Record) -> Branch:
         if record.state == "failed":
             return Branch(name, record)
         alive = is_alive(record.process)
@@ -229,7 +239,10 @@ class Reader:
         if alive is None and (age := self._age(record.written)) >= SILENCE:
             silent = age
         share = record.fraction
-        left = record.elapsed * (1 - share) / share if share >= _SHARE_TO_JUDGE_BY else None
+        left = None
+        if share >= _SHARE_TO_JUDGE_BY:
+            since = self._seconds_since(str(record_path(self.store, directory / name)), record)
+            left = max(record.elapsed * (1 - share) / share - since, 0.0)
         return Branch(name, record, left, silent)
 
 

@@ -137,9 +137,11 @@ def _table(stages: list[StageProgress], width: int, plain: bool) -> Table:
     wide, roomy = width >= 78, width >= 100
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("", width=1)
-    table.add_column("stage", no_wrap=True, overflow="ellipsis", min_width=8)
-    if any(s.stage.dataset for s in stages):
-        table.add_column("dataset", no_wrap=True, overflow="ellipsis", max_width=20, min_width=4)
+    # Columns that may wrap give way first where there is no room; their cells are cut instead.
+    table.add_column("stage", min_width=8)
+    datasets = width >= 40 and any(s.stage.dataset for s in stages)
+    if datasets:
+        table.add_column("dataset", max_width=20, min_width=4)
     if wide:
         table.add_column("", width=20 if roomy else 8)
     table.add_column("branches", justify="right", no_wrap=True)
@@ -147,12 +149,13 @@ def _table(stages: list[StageProgress], width: int, plain: bool) -> Table:
         table.add_column("at work", justify="right", no_wrap=True)
     if wide:
         table.add_column("done", justify="right", no_wrap=True)
-    table.add_column("rate", justify="right", no_wrap=True)
+    if width >= 40:
+        table.add_column("rate", justify="right", no_wrap=True)
     table.add_column("left", justify="right", no_wrap=True)
     for stage in stages:
-        row: list[RenderableType] = [_mark(stage, plain), stage.stage.task]
-        if any(s.stage.dataset for s in stages):
-            row.append(stage.stage.dataset)
+        row: list[RenderableType] = [_mark(stage, plain), _cut(Text(stage.stage.task))]
+        if datasets:
+            row.append(_cut(Text(stage.stage.dataset)))
         if wide:
             row.append(_bar(stage, 20 if roomy else 8, plain))
         row.append(_branches(stage))
@@ -160,7 +163,8 @@ def _table(stages: list[StageProgress], width: int, plain: bool) -> Table:
             row.append(_at_work(stage, plain))
         if wide:
             row.append(_count(stage))
-        row.append("" if stage.rate is None else f"{_short(stage.rate)}/s")
+        if width >= 40:
+            row.append("" if stage.rate is None else f"{_short(stage.rate)}/s")
         row.append("" if stage.left is None else duration(stage.left))
         waits = not (stage.running or stage.failed or stage.complete or stage.done)
         table.add_row(*row, style="dim" if waits else "")
