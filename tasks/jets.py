@@ -94,7 +94,7 @@ class ShardBranches(BranchedTask):
 
 @store.remembered
 def _merged(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = store.read_json(path)
+    content: dict[str, Any] = store.read_json(StageTarget(str(path.parent)).verified(MERGED) / MERGED)
     return content
 
 

@@ -23,6 +23,7 @@ class SkimJets(FilesetBranches):
     """
 
     reqs = {"fileset": CreateFileset}
+    imports = "treasure.skim.run"
 
     def settings(self) -> dict[str, Any]:
         from treasure.skim.golden import golden_digest
