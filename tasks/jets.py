@@ -115,7 +115,7 @@ class WriteH5(ShardBranches):
     """
 
     reqs = {"cutflow": MergeCutflows}
-    schema = 2
+    schema = 3
     progress_unit = "jets"
     imports = "treasure.jets.write"
 

@@ -23,6 +23,7 @@ class SkimJets(FilesetBranches):
     """
 
     reqs = {"fileset": CreateFileset}
+    schema = 2
     imports = "treasure.skim.run"
 
     def settings(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tests.jets.conftest import random_rows
 from treasure.config.selection import Selection
 from treasure.config.splits import Splits
 from treasure.errors import DataError
-from treasure.jets.compress import compression_pool, create_compressed, write_rows
+from treasure.jets.compress import ChunkWriter, create_compressed
 from treasure.jets.splits import SPLITS, assign_split
 from treasure.jets.table import (
     CANDIDATE_COLUMNS,
@@ -148,12 +148,13 @@ def test_compressed_chunks_depend_on_nothing_but_their_content(tmp_path):
     values = pad_candidates(part["counts"], columns, 150)
     stored = set()
     for number in range(40):
-        with h5py.File(tmp_path / f"{number}.h5", "w") as file, compression_pool() as pool:
+        with h5py.File(tmp_path / f"{number}.h5", "w") as file:
             # What an allocator hands out next is full of what was there before.
             garbage = [rng.bytes(int(rng.integers(1_000, 600_000))) for _ in range(20)]
             del garbage
             data = create_compressed(file, "x", len(values), values.shape[1:], 128)
-            write_rows(data, 0, values, pool)
+            with ChunkWriter(threads=1 + number % 4) as writer:
+                writer.write(data, 0, values)
             stored.add(b"".join(data.id.read_direct_chunk((i * 128, 0, 0))[1] for i in range(8)))
     assert len(stored) == 1
 

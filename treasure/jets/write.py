@@ -14,7 +14,7 @@ from treasure.config.dataset import Dataset
 from treasure.config.selection import Selection
 from treasure.config.splits import Splits
 from treasure.errors import DataError
-from treasure.jets.compress import compression_pool, create_compressed, write_rows
+from treasure.jets.compress import ChunkWriter, create_compressed
 from treasure.jets.rows import SkimRows
 from treasure.jets.splits import SPLITS, assign_split
 from treasure.jets.table import (
@@ -23,6 +23,7 @@ from treasure.jets.table import (
     KINEMATICS_COLUMNS,
     TAGGING_COLUMNS,
 )
+from treasure.skim.memory import keep_freed_memory
 from treasure.skim.merge import merge
 from treasure.skim.parts import CUTFLOW
 from treasure.store import atomic_file, canonical_json, read_json
@@ -110,6 +111,7 @@ def write_jet_table(
     DataError
         If a part is missing or damaged, rows are lost, or the skim had another selection.
     """
+    keep_freed_memory()
     described = merge([read_json(skim / CUTFLOW) for skim in skims], dataset_name, dataset)
     if described["selection"] != selection.model_dump(mode="json"):
         raise DataError(
@@ -129,7 +131,7 @@ def write_jet_table(
     with (
         atomic_file(path) as temporary,
         h5py.File(temporary, "w") as file,
-        compression_pool() as pool,
+        ChunkWriter() as writer,
     ):
         kinematics = create_compressed(file, "jet_kinematics", total, (4,), _NARROW_CHUNK_ROWS)
         tagging = create_compressed(file, "jet_tagging", total, (13,), _NARROW_CHUNK_ROWS)
@@ -148,11 +150,11 @@ def write_jet_table(
             label = np.full(len(table), dataset.label, np.int32)
             narrow.write(done, {"event_info": event_info, "label": label, "split": split})
             by_split += np.bincount(split, minlength=len(SPLITS))
-            write_rows(kinematics, done, _scalars(table, KINEMATICS_COLUMNS), pool)
-            write_rows(tagging, done, _scalars(table, TAGGING_COLUMNS), pool)
+            writer.write(kinematics, done, _scalars(table, KINEMATICS_COLUMNS))
+            writer.write(tagging, done, _scalars(table, TAGGING_COLUMNS))
             counts, columns = _candidates(table)
             padded = pad_candidates(counts, columns, selection.max_candidates)
-            write_rows(particles, done, padded, pool)
+            writer.write(particles, done, padded)
             candidates += int(np.minimum(counts, selection.max_candidates).sum())
             done += len(table)
             if progress is not None:
