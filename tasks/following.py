@@ -16,7 +16,7 @@ import luigi
 from tasks.interruption import why_dead
 from tasks.progress import Progress, note_failure, one_line, way_of_showing
 from tasks.screen import Screen, wants_table
-from treasure.progress.plan import Plan, PlannedStage, new_path
+from treasure.progress.plan import Plan, PlannedStage, add_parts, new_path
 from treasure.progress.process import this_process
 from treasure.progress.record import read_record, read_records, record_path
 from treasure.store import MANIFEST
@@ -76,6 +76,7 @@ class _Run:
         self._pid = os.getpid()
         self._store = store
         self._stages: dict[str, PlannedStage] = {}
+        self._planned_tasks: dict[str, Any] = {}
         self._collect(task, {})
         self._met: set[tuple[Any, ...]] = set()
         self._plan = Plan(
@@ -107,25 +108,28 @@ class _Run:
 
         Cheap for all but the first branch of a stage: there may be thousands.
         """
-        # of thousands of branches, some hundred are a workflow of their own, with `branches`
-        key = (task.get_task_family(), task.path_parts, getattr(task, "branches", ()))
-        if key in self._met or os.getpid() != self._pid:
+        key = (task.get_task_family(), task.path_parts)
+        if key in self._met:
             return
         whole = task.as_workflow() if hasattr(task, "as_workflow") else task
-        stage = _planned(whole, self._name(whole))
+        name = self._name(whole)
+        if name not in self._stages and self._name(task) in self._stages:
+            return  # the one branch that was asked for
+        # A workflow may be a share of the one that was planned.
+        whole = self._planned_tasks.get(name, whole)
+        stage = _planned(whole, name)
         if stage.parts is None:
             return
         self._met.add(key)
-        known = self._stages.get(stage.directory)
-        if known is not None and known.parts is not None and set(stage.parts) <= set(known.parts):
-            return
-        # What was not expected comes first: something removed that a later stage needs again.
-        if stage.directory not in self._stages:
-            self._stages = {stage.directory: stage} | self._stages
-        self._stages[stage.directory] = stage
-        self._plan = replace(self._plan, stages=tuple(self._stages.values()))
         with contextlib.suppress(OSError):
-            self._plan.save(self._path)
+            if name in self._stages:
+                if self._stages[name].parts is None:
+                    add_parts(self._path, name, stage.parts)
+            elif os.getpid() == self._pid:
+                # Something removed that a later stage needs again.
+                self._stages = {name: stage} | self._stages
+                self._plan = replace(self._plan, stages=tuple(self._stages.values()))
+                self._plan.save(self._path)
 
     def _collect(self, task: Any, seen: dict[str, bool]) -> None:
         """Find the stages that lead to a task, in the order in which they can run.
@@ -142,6 +146,7 @@ class _Run:
                 for one in required if isinstance(required, (list, tuple)) else [required]:
                     self._collect(one, seen)
         self._stages[name] = stage
+        self._planned_tasks[name] = task
 
     def _name(self, task: Any) -> str:
         return str(task.directory.relative_to(self._store))

@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from treasure.errors import DataError
-from treasure.progress.plan import Plan, PlannedStage, find_plan, new_path, plans, read_plan
+from treasure.progress.plan import (
+    Plan,
+    PlannedStage,
+    add_parts,
+    find_plan,
+    new_path,
+    plans,
+    read_plan,
+)
 from treasure.progress.process import is_alive, this_process
 from treasure.progress.record import (
     Finished,
@@ -160,7 +168,19 @@ def test_a_plan_is_read_as_it_was_written_and_never_leads_out_of_the_store(tmp_p
         assert read_plan(path) is None
 
 
+def test_branches_that_become_known_later_are_added(tmp_path):
+    path = new_path(tmp_path)
+    stages = [PlannedStage(name, "qcd", f"test/{name}/qcd/v1-0a", None) for name in ("A", "B")]
+    plan(stages=tuple(stages)).save(path)
+    add_parts(path, stages[1].directory, ("qcd_0000", "qcd_0001"))
+    assert [s.parts for s in read_plan(path).stages] == [None, ("qcd_0000", "qcd_0001")]
+
+
 def test_old_plans_are_removed(tmp_path):
+    stage = PlannedStage("SkimJets", "qcd", "test/SkimJets/qcd/v1-0a", None)
     for _ in range(40):
-        plan().save(new_path(tmp_path))
+        path = new_path(tmp_path)
+        plan(stages=(stage,)).save(path)
+        add_parts(path, stage.directory, ("qcd_0000",))
     assert len(plans(tmp_path)) == 30
+    assert len(list(path.parent.iterdir())) == 60

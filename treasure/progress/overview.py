@@ -142,19 +142,32 @@ class Reader:
         self.store = store
         self.path = path
         self._plan: Plan | None = None
+        self._changed = (0, 0)
         self._seen: dict[str, _Seen] = {}
         self._now: float | None = None
         self._first_seen: dict[str, tuple[float, float]] = {}
 
     def read(self) -> Overview | None:
         """How far the run is now; None before its plan could ever be read."""
-        self._plan = read_plan(self.path) or self._plan
+        self._read_plan()
         if self._plan is None:
             return None
         self._now = None
         stages = tuple(self._stage(stage) for stage in self._plan.stages)
         state, silent = self._state(self._plan, stages)
         return Overview(self._plan, state, silent, stages)
+
+    def _read_plan(self) -> None:
+        """Read the plan again if it changed, or says more than it did."""
+        try:
+            changed = self.path.stat()
+        except OSError:
+            return
+        known = self._plan is not None and all(s.parts is not None for s in self._plan.stages)
+        if known and self._changed == (changed.st_ino, changed.st_mtime_ns):
+            return
+        self._plan = read_plan(self.path) or self._plan
+        self._changed = (changed.st_ino, changed.st_mtime_ns)
 
     def _state(self, plan: Plan, stages: tuple[StageProgress, ...]) -> tuple[str, float]:
         if stages and stages[-1].complete:

@@ -1,10 +1,11 @@
 """The plan of a run: which stages it goes through, written when it starts."""
 
 import contextlib
+import hashlib
 import os
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from treasure.errors import DataError
 from treasure.progress.record import FOLDER, read_json, write_json
 
-__all__ = ["Plan", "PlannedStage", "find_plan", "new_path", "plans", "read_plan"]
+__all__ = ["Plan", "PlannedStage", "add_parts", "find_plan", "new_path", "plans", "read_plan"]
 
 _KEPT = 30
 
@@ -91,8 +92,9 @@ def new_path(store: Path) -> Path:
     folder = store / FOLDER / "runs"
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(folder.glob("*.json"))[: -_KEPT + 1]:
-        with contextlib.suppress(OSError):
-            path.unlink()
+        for file in folder.glob(f"{path.stem}.*"):
+            with contextlib.suppress(OSError):
+                file.unlink()
     return folder / f"{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}-{uuid.uuid4().hex[:6]}.json"
 
 
@@ -106,7 +108,7 @@ def read_plan(path: Path) -> Plan | None:
             task=str(content["task"]),
             version=str(content["version"]),
             config=str(content["config"]),
-            stages=tuple(_stage(stage) for stage in content["stages"]),
+            stages=tuple(_stage(path, stage) for stage in content["stages"]),
             started=float(content["started"]),
             process=dict(content["process"]),
             ended=bool(content["ended"]),
@@ -116,9 +118,28 @@ def read_plan(path: Path) -> Plan | None:
         return None
 
 
-def _stage(content: Mapping[str, Any]) -> PlannedStage:
+def add_parts(path: Path, directory: str, parts: Sequence[str]) -> None:
+    """Say which branches a stage has, of a plan that was written before that was known.
+
+    Any process of the run may say it: each stage has a file of its own.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    write_json(_parts_path(path, directory), {"parts": list(parts)})
+
+
+def _parts_path(path: Path, directory: str) -> Path:
+    return path.with_suffix(f".{hashlib.sha256(directory.encode()).hexdigest()[:12]}")
+
+
+def _stage(path: Path, content: Mapping[str, Any]) -> PlannedStage:
     parts = content["parts"]
     directory = Path(str(content["directory"]))
+    if parts is None:
+        parts = (read_json(_parts_path(path, directory.as_posix())) or {}).get("parts")
     known = None if parts is None else tuple(str(part) for part in parts)
     if directory.is_absolute() or ".." in directory.parts:
         raise ValueError("a stage is below the store")
