@@ -9,6 +9,7 @@ from tasks.base import DatasetTask, section
 from tasks.made_of import MadeOf, refuse_other_files, uuids
 from tasks.messages import say
 from tasks.simulation import SimulatePFNano
+from tasks.stage import StageTarget
 from tasks.workflow import BranchedTask
 from treasure.fileset.locate import anchored
 from treasure.store import remembered
@@ -147,7 +148,7 @@ def saved_fileset(task: CreateFileset) -> Listed | None:
 def _listed(path: Path) -> Listed:
     from treasure.fileset.model import Fileset
 
-    fileset = Fileset.load(path)
+    fileset = Fileset.load(StageTarget(str(path.parent)).verified(FILESET) / FILESET)
     groups = fileset.groups()
     made_of = MadeOf.of({number: uuids(files) for number, files in enumerate(groups)})
     return Listed(fileset, groups, made_of)

@@ -8,6 +8,7 @@ from tasks.base import section
 from tasks.fileset import saved_fileset
 from tasks.made_of import MadeOf, refuse_other_files, uuids
 from tasks.skim import MergeCutflows
+from tasks.stage import StageTarget
 from tasks.workflow import BranchedTask
 from treasure import store
 from treasure.errors import DataError
@@ -94,7 +95,8 @@ class ShardBranches(BranchedTask):
 
 @store.remembered
 def _merged(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = store.read_json(StageTarget(str(path.parent)).verified(MERGED) / MERGED)
+    directory = StageTarget(str(path.parent)).verified(MERGED)
+    content: dict[str, Any] = store.read_json(directory / MERGED)
     return content
 
 

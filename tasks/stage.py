@@ -1,5 +1,6 @@
 """The directory of a stage: complete with its manifest, worked in by one process at a time."""
 
+import errno
 import fcntl
 import os
 import shutil
@@ -16,6 +17,9 @@ from treasure import store
 from treasure.errors import DataError
 
 __all__ = ["DoneByAnother", "Stage", "StageTarget", "alone_in"]
+
+# Answers of file systems without locks, such as Lustre and NFS as they are mounted in places.
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 class StageTarget(law.LocalDirectoryTarget):
@@ -43,12 +47,13 @@ class StageTarget(law.LocalDirectoryTarget):
     def manifest(self) -> dict[str, Any]:
         return store.read_manifest(self.path)
 
-    def verified(self) -> Path:
-        """The directory, after every file in it was hashed and compared with the manifest."""
+    def verified(self, *names: str) -> Path:
+        """The directory, after its files, or those named, were compared with the manifest."""
         try:
-            store.verify(self.path)
+            store.verify(self.path, *names)
         except DataError as error:
-            raise DataError(f"{error}. Remove {self.path} and run again") from None
+            remedy = "" if "Remove" in str(error) else f". Remove {self.path} and run again"
+            raise DataError(f"{error}{remedy}") from None
         return self.directory
 
 
@@ -91,6 +96,15 @@ def alone_in(directory: Path, label: str) -> Iterator[None]:
         except BlockingIOError:
             say(f"{label}: another process is writing {directory}; waiting for it")
             fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            # Still no file is partial, and all who write it write the same bytes; but one may
+            # remove what the other is writing, which then fails.
+            say(
+                f"{label}: no locks on this file system ({error.strerror}); start no second run of"
+                " this stage meanwhile (Lustre has locks when mounted with -o flock)"
+            )
         if (directory / store.MANIFEST).is_file():
             raise DoneByAnother
         yield

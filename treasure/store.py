@@ -14,7 +14,7 @@ import re
 import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, lru_cache, wraps
 from importlib import metadata
 from pathlib import Path
@@ -117,7 +117,8 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             raise _cannot_write(path, reason) from error
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # of a place that can no longer be written: the reason was told
+            temporary.unlink(missing_ok=True)
 
 
 def make_directory(path: str | os.PathLike[str]) -> None:
@@ -284,7 +285,9 @@ def write_manifest(
             raise DataError(f"{path}: outside {directory}, so its manifest cannot list it")
         listed[path.relative_to(directory).as_posix()] = checksums(path)
     manifest = directory / MANIFEST
-    write_json(manifest, {**content, "files": listed, "software": _software()})
+    # As it will be read: JSON knows no tuples, and has text for keys.
+    said = json.loads(canonical_json({**content, "files": listed, "software": _software()}))
+    write_json(manifest, {**said, "checksum": fingerprint(said)})
     return manifest
 
 
@@ -300,11 +303,17 @@ def read_manifest(directory: str | os.PathLike[str]) -> dict[str, Any]:
     manifest = read_json(path)
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise DataError(f"{path}: not a manifest (no table of files); remove it and run again")
+    checksum = manifest.pop("checksum", None)
+    if checksum is not None and checksum != fingerprint(manifest):
+        raise DataError(
+            f"{path}: its checksum does not fit its content; it was damaged or changed after it was"
+            f" written. Remove {path.parent} and run again"
+        )
     return manifest
 
 
-def verify(directory: str | os.PathLike[str]) -> None:
-    """Hash every file of a directory's manifest again.
+def verify(directory: str | os.PathLike[str], *names: str) -> None:
+    """Hash every file of a directory's manifest again, or only those that are named.
 
     Raises
     ------
@@ -312,8 +321,9 @@ def verify(directory: str | os.PathLike[str]) -> None:
         Naming the first file that is missing or differs.
     """
     directory = Path(directory)
-    for name, expected in read_manifest(directory)["files"].items():
-        path = directory / name
+    listed = read_manifest(directory)["files"]
+    for name in names or listed:
+        path, expected = directory / name, listed.get(name, {})
         if not path.is_file():
             raise DataError(f"{path}: listed in {directory / MANIFEST}, but missing")
         found = checksums(path)

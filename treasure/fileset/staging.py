@@ -126,7 +126,12 @@ def _locked_directory(scratch: Path) -> Iterator[Path]:
             handle = os.open(directory, os.O_RDONLY)
         except OSError as error:
             raise _unusable(scratch, error.strerror or str(error)) from error
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as error:
+            os.close(handle)
+            shutil.rmtree(directory, ignore_errors=True)
+            raise _unusable(scratch, f"no locks there: {error.strerror}") from error
         if directory.exists():
             break
         os.close(handle)  # another process took it for a leftover before it was locked
@@ -147,7 +152,7 @@ def _remove_leftovers(scratch: Path) -> None:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(directory, ignore_errors=True)
-        except BlockingIOError:
+        except OSError:
             pass  # in use
         finally:
             os.close(handle)
