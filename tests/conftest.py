@@ -1,9 +1,13 @@
 """Fixtures shared by all tests."""
 
 import os
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
+
+from tests.terminal import Terminal
 
 HOME = Path(__file__).resolve().parents[1]
 SHARED = HOME.parent / "shared"
@@ -26,3 +30,20 @@ def shared() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip(f"needs the sample files in {SHARED}")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def indexed() -> None:
+    """The index that `law run` looks tasks up in."""
+    subprocess.run(["law", "index", "--quiet"], check=True)
+
+
+@pytest.fixture(scope="session")
+def finished(indexed: None, tmp_path_factory: pytest.TempPathFactory) -> Terminal:
+    """A store in which the whole chain has run, with the output of that run in `.run`."""
+    terminal = Terminal(tmp_path_factory.mktemp("store"))
+    start = time.monotonic()
+    terminal.run = terminal.law("BenchmarkTopTagging")
+    terminal.seconds = time.monotonic() - start
+    assert terminal.run.code == 0, terminal.run.text
+    return terminal
