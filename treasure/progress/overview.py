@@ -36,6 +36,8 @@ class Branch:
         Its directory, below that of the stage; empty for a stage without branches.
     record
         What it says of itself.
+    elapsed
+        Seconds since it began.
     left
         Seconds that it still takes; None where it is too early to tell.
     silent
@@ -44,6 +46,7 @@ class Branch:
 
     name: str
     record: Record
+    elapsed: float = 0
     left: float | None = None
     silent: float = 0
 
@@ -252,11 +255,11 @@ class Reader:
         if alive is None and (age := self._age(record.written)) >= SILENCE:
             silent = age
         share = record.fraction
+        since = self._seconds_since(str(record_path(self.store, directory / name)), record)
         left = None
         if share >= _SHARE_TO_JUDGE_BY:
-            since = self._seconds_since(str(record_path(self.store, directory / name)), record)
             left = max(record.elapsed * (1 - share) / share - since, 0.0)
-        return Branch(name, record, left, silent)
+        return Branch(name, record, record.elapsed + since, left, silent)
 
 
 def _look(directory: Path, parts: tuple[str, ...], seen: _Seen) -> None:
@@ -346,11 +349,11 @@ def _left(
         return None
     usual = sum(f.seconds for f in counted) / len(counted) if counted else None
     if usual is None:
-        known = [b.record.elapsed + b.left for b in running if b.left is not None]
+        known = [b.elapsed + b.left for b in running if b.left is not None]
         usual = sum(known) / len(known) if known else None
     lefts = [b.left for b in running if b.left is not None]
     if usual is not None:
-        lefts += [max(usual - b.record.elapsed, 0.0) for b in running if b.left is None]
+        lefts += [max(usual - b.elapsed, 0.0) for b in running if b.left is None]
     waiting = max(total - done - failed - len(running), 0)
     if len(lefts) < len(running) or (waiting and usual is None):
         return None
