@@ -119,7 +119,7 @@ class WriteH5(ShardBranches):
     reqs = {"cutflow": MergeCutflows}
     schema = 3
     progress_unit = "jets"
-    imports = "treasure.jets.write"
+    imports = ("treasure.jets.write",)
 
     def settings(self) -> dict[str, Any]:
         return {

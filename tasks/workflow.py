@@ -32,13 +32,14 @@ class BranchedTask(DatasetTask, Workflow):
 
     exclude_index = True
 
-    imports: ClassVar[str] = ""
-    """Module that `run` imports. A process is forked for each branch: what takes seconds to import
+    imports: ClassVar[tuple[str, ...]] = ()
+    """Modules that `run` imports. A process is forked for each branch: what takes seconds to import
     is imported before, once. Not for torch, which does not survive forks once it was used."""
 
     def deps(self) -> Any:
-        if self.imports and self.is_branch():  # luigi asks it of what is missing, before it forks
-            importlib.import_module(self.imports)
+        if self.is_branch():  # luigi asks it of what is missing, before it forks
+            for module in self.imports:
+                importlib.import_module(module)
         return super().deps()
 
     def workflow_requires(self) -> Any:
