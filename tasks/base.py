@@ -245,11 +245,6 @@ class TreasureTask(ExecutorParameters, SiteParameters, law.Task):
         told = summary_line(stage.summary, timing["seconds"])
         say(f"{self.label}: {told} → {shown_path(directory)}")
 
-    def to_str_params(self, only_significant: bool = False, only_public: bool = False) -> Any:
-        """The parameters as texts: all, or for the page of the scheduler those that tell tasks."""
-        # Dozens say only how things run.
-        return super().to_str_params(only_significant or only_public, only_public)
-
     def _publish(self, percent: float, told: str) -> None:
         """Tell the page of the scheduler how far this stage is."""
         # luigi sets these while it runs the task

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import luigi
+from luigi.parameter import ParameterVisibility
 
 from tasks.interruption import why_dead
 from tasks.progress import Progress, note_failure, one_line, way_of_showing
@@ -140,6 +141,10 @@ class _Run:
         if name in seen:
             return
         seen[name] = True
+        # The page of the scheduler shows what tells tasks apart, not dozens of how they are run.
+        for _, parameter in task.get_params():
+            if not parameter.significant:
+                parameter.visibility = ParameterVisibility.HIDDEN
         stage = _planned(task, name)
         if not _is_complete(self._store, stage):
             for required in task.requirements().values():
