@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import cloudpickle
 from distributed import Client, LocalCluster
 from distributed.scheduler import KilledWorker
 
@@ -76,7 +77,8 @@ class Dask:
             results[number] = result
             done(jobs[number])
 
-        futures = dict(enumerate(client.map(work, jobs, key="skim", pure=False, retries=0)))
+        calls = [cloudpickle.dumps(_Call(work, job)) for job in jobs]
+        futures = dict(enumerate(client.map(cloudpickle.loads, calls, key="skim", pure=False)))
         numbers = {future.key: number for number, future in futures.items()}
         try:
             collect(futures, take, _Watch(client, self.tell))
@@ -118,6 +120,25 @@ class Dask:
                 " one with `dask scheduler` and its workers with `dask worker`, or leave the"
                 " address out for a cluster on this machine"
             ) from None
+
+
+class _Call:
+    """Does the work when it is unpickled.
+
+    Dask sees bytes and a function of Python's own. It unpickles what it sees in the scheduler too,
+    which then would need this package, and workers that cannot unpickle a task leave the cluster
+    without a word; so they fail with the name of what they lack.
+    """
+
+    def __init__(self, work: Callable[[Job], Any], job: Job) -> None:
+        self._what = (work, job)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _call, self._what
+
+
+def _call(work: Callable[[Job], Any], job: Job) -> Any:
+    return work(job)
 
 
 class _Watch:
@@ -164,8 +185,15 @@ def _other_versions(client: Client) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Dask speaks of taken ports and of versions at length; what matters is said here."""
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="distributed")
-        yield
+    """Dask speaks at length of taken ports, versions and lost connections, which are told here."""
+    # It has given these two levels of their own.
+    levels = {name: logging.getLogger(name).level for name in ("distributed", "distributed.client")}
+    for name in levels:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="distributed")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

@@ -161,9 +161,7 @@ def collect(
         except (Exception, CancelledError) as error:
             failed[number] = error
             # The error to tell is the one that a run in order meets first.
-            for later in [other for other in waiting if other > number]:
-                futures[later].cancel()
-                waiting.remove(later)
+            waiting = {earlier for earlier in waiting if earlier < number}
         else:
             take(number, result)
     if failed:
