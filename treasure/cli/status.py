@@ -63,7 +63,7 @@ def show_status(
         _watch(reader, console)
     else:
         overview = _read(reader)
-        console.print(RunTable(overview))
+        console.print(RunTable(overview, failures=False))
         _print_failures(overview, console)
 
 
@@ -93,7 +93,7 @@ def _watch(reader: Reader, console: Console) -> None:
             last = lines
             _wait(start)
             overview = _read(reader)
-    console.print(RunTable(overview))
+    console.print(RunTable(overview, failures=False))
     _print_failures(overview, console)
 
 

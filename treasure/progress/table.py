@@ -63,11 +63,16 @@ class RunTable:
         What is shown.
     most_rows
         Lines at most, besides the first one and the names of the columns.
+    failures
+        Whether to name branches that failed.
     """
 
-    def __init__(self, overview: Overview, most_rows: int = _MOST_ROWS) -> None:
+    def __init__(
+        self, overview: Overview, most_rows: int = _MOST_ROWS, *, failures: bool = True
+    ) -> None:
         self.overview = overview
         self.most_rows = most_rows
+        self.failures = failures
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width, plain = options.max_width, options.ascii_only
@@ -75,7 +80,7 @@ class RunTable:
         stages = self.overview.stages
         active = [s for s in stages if s.running or s.failed]
         running = [(s, b) for s in active for b in s.running if s.stage.parts != ("",)]
-        failed = [(s, b) for s in active for b in s.failed]
+        failed = [(s, b) for s in active for b in s.failed if self.failures]
         shown_running = running[:_MOST_RUNNING]
         shown_failed = failed[:_MOST_FAILED]
         more = len(failed) > len(shown_failed)
