@@ -24,8 +24,8 @@ class SkimJets(FilesetBranches):
 
     reqs = {"fileset": CreateFileset}
     schema = 2
-    # coffea imports its methods, and pyarrow pandas, when they are first used
-    imports = ("treasure.skim.run", "coffea.nanoevents.methods.nanoaod", "pandas")
+    # coffea imports its methods when they are first used
+    imports = ("treasure.skim.run", "coffea.nanoevents.methods.nanoaod")
 
     def settings(self) -> dict[str, Any]:
         from treasure.skim.golden import golden_digest

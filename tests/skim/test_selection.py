@@ -16,8 +16,9 @@ from treasure.config.dataset import Dataset
 from treasure.config.selection import Selection
 from treasure.errors import ConfigError, DataError
 from treasure.fileset.inspection import inspect_file
-from treasure.skim.golden import golden_digest, golden_mask, golden_sections
+from treasure.skim.golden import golden_digest, golden_mask, golden_sections, mask_of
 from treasure.skim.layout_a import LayoutA
+from treasure.skim.luminosity import union
 from treasure.skim.parts import read_parts
 from treasure.skim.run import skim_files
 from treasure.store import fingerprint
@@ -252,6 +253,30 @@ def test_weights_that_are_asked_for_and_absent_are_an_error(tmp_path, skim):
     assert skim(path, dataset=without)[0]["absent_columns"]["PFCands_puppiWeight"] == "-1"
     with pytest.raises(DataError, match=r"no PUPPI weights, which selection\.apply_puppi asks for"):
         skim(path, dataset=without, apply_puppi=True)
+
+
+_RANGES = st.dictionaries(
+    st.sampled_from(["1", "7", "278820", "4294967295"]),
+    st.lists(st.tuples(st.integers(1, 60), st.integers(0, 9)), min_size=1, max_size=6),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    _RANGES, st.lists(st.tuples(st.sampled_from([1, 6, 7, 278820, 2**32 - 1]), st.integers(1, 70)))
+)
+def test_sections_are_those_of_coffea(ranges, pairs):
+    from coffea.lumi_tools import LumiMask
+
+    golden = union({run: [(a, a + n) for a, n in found] for run, found in ranges.items()})
+    runs, blocks = np.array(pairs, np.int64).reshape(-1, 2).T
+    found = mask_of(golden)(runs, blocks)
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(golden, file)
+        file.flush()
+        mask = LumiMask(file.name)
+    expected = np.asarray(mask(runs.astype(np.uint32), blocks.astype(np.uint32)))
+    assert found.dtype == bool and found.tolist() == expected.tolist()
 
 
 def test_golden_json_of_2016(shared):

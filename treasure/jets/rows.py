@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from treasure.errors import DataError
-from treasure.skim.parts import CUTFLOW, EVENT_SCALARS, part_rows, read_parts
+from treasure.skim.parts import CUTFLOW, EVENT_SCALARS, column_of, part_rows, read_parts
 from treasure.store import read_json
 
 __all__ = ["SkimRows"]
@@ -90,7 +90,10 @@ def _event_start(path: Path, row: int) -> int:
         return 0
     columns = (*EVENT_SCALARS, "FatJet_index")
     numbers = np.concatenate(
-        [np.stack([table[name] for name in columns], axis=1) for table in read_parts([path], _ROWS)]
+        [
+            np.stack([column_of(table, name) for name in columns], axis=1)
+            for table in read_parts([path], _ROWS)
+        ]
     )[: row + 1]
     before, after = numbers[:-1], numbers[1:]
     # Simulation may number its events as it likes, even all the same; the jets of one event have

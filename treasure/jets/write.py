@@ -25,7 +25,7 @@ from treasure.jets.table import (
 )
 from treasure.skim.memory import keep_freed_memory
 from treasure.skim.merge import merge
-from treasure.skim.parts import CUTFLOW
+from treasure.skim.parts import CUTFLOW, column_of
 from treasure.store import atomic_file, canonical_json, read_json
 
 __all__ = ["pad_candidates", "write_jet_table"]
@@ -145,7 +145,7 @@ def write_jet_table(
         narrow = _NarrowKeys(file, total)
         done = 0
         for table in source.tables(start, stop, _BLOCK_ROWS):
-            event_info = np.stack([table[name].to_numpy() for name in EVENT_COLUMNS], axis=1)
+            event_info = np.stack([column_of(table, name) for name in EVENT_COLUMNS], axis=1)
             split = assign_split(event_info, splits)
             label = np.full(len(table), dataset.label, np.int32)
             narrow.write(done, {"event_info": event_info, "label": label, "split": split})
@@ -197,14 +197,14 @@ class _NarrowKeys:
 
 
 def _scalars(table: pa.Table, names: Sequence[str]) -> NDArray[np.float32]:
-    values = np.stack([table[f"FatJet_{name}"].to_numpy() for name in names], axis=1)
+    values = np.stack([column_of(table, f"FatJet_{name}") for name in names], axis=1)
     return values + np.float32(0)
 
 
 def _candidates(table: pa.Table) -> tuple[NDArray[np.int64], list[NDArray[Any]]]:
     lists = [table[f"PFCands_{name}"].combine_chunks() for name in CANDIDATE_COLUMNS]
-    counts = np.asarray(lists[0].value_lengths()).astype(np.int64)
-    return counts, [column.flatten().to_numpy() for column in lists]
+    counts = np.from_dlpack(lists[0].value_lengths()).astype(np.int64)
+    return counts, [np.from_dlpack(column.flatten()) for column in lists]
 
 
 def _describe(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 __all__ = ["Efficiency", "counted", "cumulative", "stepwise", "weighted"]
 
@@ -30,8 +30,8 @@ def counted(passed: int, total: int) -> Efficiency | None:
     if total == 0:
         return None
     tail = (1 - COVERAGE) / 2
-    low = beta.ppf(tail, passed, total - passed + 1) if passed else 0.0
-    high = beta.ppf(1 - tail, passed + 1, total - passed) if passed < total else 1.0
+    low = betaincinv(passed, total - passed + 1, tail) if passed else 0.0
+    high = betaincinv(passed + 1, total - passed, 1 - tail) if passed < total else 1.0
     return Efficiency(passed / total, float(low), float(high))
 
 

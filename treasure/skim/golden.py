@@ -5,10 +5,8 @@ Importing this module loads nothing heavy: the fingerprint of a skim asks it.
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +17,7 @@ from treasure.errors import ConfigError, TreasureError
 from treasure.skim.luminosity import Sections, read_sections
 from treasure.store import checksums
 
-__all__ = ["EventFilter", "golden_digest", "golden_mask", "golden_sections"]
+__all__ = ["EventFilter", "golden_digest", "golden_mask", "golden_sections", "mask_of"]
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,21 +78,30 @@ def golden_mask(selection: Selection, dataset: Dataset) -> EventFilter | None:
         As `golden_sections`.
     """
     golden = golden_sections(selection, dataset)
-    if golden is None:
-        return None
+    return None if golden is None else mask_of(golden)
+
+
+def mask_of(golden: Sections) -> EventFilter:
+    """The function (runs, luminosity blocks) -> whether the set has them.
+
+    What coffea's LumiMask finds, whose kernel takes seconds to compile whenever it is imported.
+
+    Parameters
+    ----------
+    golden
+        Ranges sorted and disjoint, as everything of `treasure.skim.luminosity` is.
+    """
     import numpy as np
 
-    # Its kernel is compiled when it is imported, which only collision data have to pay.
-    from coffea.lumi_tools import LumiMask
-
-    # It reads a file, and needs ranges that are sorted and disjoint.
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(golden, file)
-        file.flush()
-        mask = LumiMask(file.name)
+    ranges = [(int(run), *ends) for run, of_run in golden.items() for ends in of_run]
+    run, first, last = np.array(ranges, np.uint64).reshape(-1, 3).T
+    # Run and block are 32 bits each: of one number made of both, the order is that of the runs.
+    starts, stops = run << np.uint64(32) | first, run << np.uint64(32) | last
 
     def validated(runs: NDArray[np.int64], lumis: NDArray[np.int64]) -> NDArray[np.bool_]:
-        return np.asarray(mask(runs.astype(np.uint32), lumis.astype(np.uint32)))
+        section = runs.astype(np.uint64) << np.uint64(32) | lumis.astype(np.uint64)
+        begun = np.searchsorted(starts, section, side="right")
+        return (begun > 0) & (section <= np.append(stops, np.uint64(0))[begun - 1])
 
     return validated
 

@@ -17,12 +17,13 @@ def keep_freed_memory() -> None:
 
     By default the GNU C library gives every large array back to the system when it is freed; the
     system then hands out the same pages again, zeroed, a fault each: a fifth of the time of a skim.
-    Other C libraries are left as they are.
+    Other C libraries are left as they are. Python's collections of cycles skip what is there now.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_MAX, 0)
         mallopt(_M_TRIM_THRESHOLD, _NEVER)
+    gc.freeze()
 
 
 def release_chunk() -> None:
@@ -31,10 +32,10 @@ def release_chunk() -> None:
     Left to Python, they stay until many more chunks were read.
     """
     gc.collect()
-    _leave_out_what_is_there()
+    _skip_what_is_there()
 
 
 @cache
-def _leave_out_what_is_there() -> None:
-    """Let later collections skip the imported modules, which would take them 20 ms each."""
+def _skip_what_is_there() -> None:
+    """Modules that the first chunk imported would take each later collection 20 ms."""
     gc.freeze()

@@ -13,7 +13,15 @@ from treasure.errors import DataError
 from treasure.skim.record import CANDIDATE_COLUMNS, JET_COLUMNS, offsets_of
 from treasure.store import atomic_file
 
-__all__ = ["CUTFLOW", "EVENT_SCALARS", "SCHEMA", "part_rows", "read_parts", "write_part"]
+__all__ = [
+    "CUTFLOW",
+    "EVENT_SCALARS",
+    "SCHEMA",
+    "column_of",
+    "part_rows",
+    "read_parts",
+    "write_part",
+]
 
 CUTFLOW = "cutflow.json"  # beside the parts, written last
 EVENT_SCALARS = ("run", "luminosityBlock", "event")
@@ -75,14 +83,14 @@ def write_part(
     candidates
         `CANDIDATE_COLUMNS`, flat.
     """
-    offsets = pa.array(offsets_of(counts).astype(np.int32))
+    offsets = _array(offsets_of(counts), pa.int32())
     arrays = []
     for column in SCHEMA:
         if column.name in scalars:
-            arrays.append(pa.array(scalars[column.name], type=column.type))
+            arrays.append(_array(scalars[column.name], column.type))
         else:
-            values = pa.array(
-                candidates[column.name.removeprefix("PFCands_")], type=column.type.value_type
+            values = _array(
+                candidates[column.name.removeprefix("PFCands_")], column.type.value_type
             )
             arrays.append(pa.ListArray.from_arrays(offsets, values, type=column.type))
     table = pa.Table.from_arrays(arrays, schema=SCHEMA)
@@ -95,6 +103,12 @@ def write_part(
             write_statistics=[column.name for column in SCHEMA if column.name in scalars],
             write_page_checksum=True,  # parquet itself does not notice a flipped bit
         )
+
+
+def _array(values: NDArray[Any], kind: pa.DataType) -> pa.Array:
+    """Numbers as they lie in memory: `pyarrow.array` would import pandas first."""
+    whole = np.ascontiguousarray(values, kind.to_pandas_dtype())
+    return pa.Array.from_buffers(kind, len(whole), [None, pa.py_buffer(whole)])
 
 
 def _open(path: Path) -> pq.ParquetFile:
@@ -114,6 +128,11 @@ def _open(path: Path) -> pq.ParquetFile:
             " again"
         )
     return part
+
+
+def column_of(table: pa.Table, name: str) -> NDArray[Any]:
+    """A column that is not a list, as it lies in memory; pyarrow's own way imports pandas."""
+    return np.from_dlpack(table[name].combine_chunks())
 
 
 def part_rows(path: Path) -> int:

@@ -14,7 +14,6 @@ from treasure.errors import DataError
 from treasure.skim.golden import golden_mask
 from treasure.skim.kinematics import pt_order
 from treasure.skim.layouts import branches_of, recognise
-from treasure.skim.memory import keep_freed_memory
 from treasure.skim.parts import EVENT_SCALARS, write_part
 from treasure.skim.puppi import weighted
 from treasure.skim.selection import select
@@ -66,7 +65,6 @@ class SkimProcessor(ProcessorABC):
 
     def process(self, events: Any) -> dict[str, Any]:
         """Skim one chunk of NanoEvents."""
-        keep_freed_memory()
         location = events.metadata["filename"]
         branches = branches_of(events)
         layout = recognise(branches, self.dataset.layout, location)(events, branches, location)

@@ -18,7 +18,7 @@ from treasure.fileset.model import FilesetFile, is_url
 from treasure.fileset.opening import open_options
 from treasure.fileset.remote import may_pass, patiently, remote_file
 from treasure.skim.luminosity_blocks import luminosity_blocks
-from treasure.skim.memory import release_chunk
+from treasure.skim.memory import keep_freed_memory, release_chunk
 from treasure.skim.processor import SkimProcessor, SkimSchema
 
 __all__ = ["check_checksum", "check_size", "chunk_bounds", "read_file"]
@@ -34,6 +34,8 @@ class _PatientExecutor(IterativeExecutor):
     """
 
     def __call__(self, items: Any, function: Any, accumulator: Any) -> Any:
+        keep_freed_memory()
+
         def attempt(item: Any) -> Any:
             for pause in _PAUSES:
                 try:
