@@ -229,7 +229,10 @@ class TreasureTask(ExecutorParameters, SiteParameters, law.Task):
                 yield stage
             timing = {k: stage.summary.pop(k) for k in _TIMINGS if k in stage.summary}
             timing["seconds"] = round(time.monotonic() - start, 2)
-            files = sorted(p for p in directory.rglob("*") if p.is_file())
+            # A worker elsewhere that was given up may still write a file, which is of no use.
+            files = sorted(
+                p for p in directory.rglob("*") if p.is_file() and not store.is_temporary(p)
+            )
             store.write_manifest(
                 directory,
                 files=[p for p in files if p != directory / store.MANIFEST],

@@ -31,6 +31,7 @@ __all__ = [
     "checksums",
     "discard_leftovers",
     "fingerprint",
+    "is_temporary",
     "make_directory",
     "read_json",
     "read_manifest",
@@ -166,6 +167,11 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
+def is_temporary(path: Path) -> bool:
+    """Whether a file has the name of one that is not whole yet, or never will be."""
+    return bool(_LEFTOVER.match(path.name))
+
+
 def discard_leftovers(directory: str | os.PathLike[str]) -> list[str]:
     """Remove the temporary files that killed runs left in a directory; return their names.
 
@@ -174,7 +180,7 @@ def discard_leftovers(directory: str | os.PathLike[str]) -> list[str]:
     directory = Path(directory)
     if not directory.is_dir():
         return []
-    found = sorted(p for p in directory.rglob(".*") if p.is_file() and _LEFTOVER.match(p.name))
+    found = sorted(p for p in directory.rglob(".*") if p.is_file() and is_temporary(p))
     for path in found:
         path.unlink(missing_ok=True)
     return [p.name for p in found]
