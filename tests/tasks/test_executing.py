@@ -9,7 +9,7 @@ from tasks.jets import WriteH5
 from tasks.skim import MergeCutflows, SkimJets
 from tests.terminal import Terminal
 from treasure.errors import ConfigError
-from treasure.store import checksums
+from treasure.store import checksums, read_manifest, write_text
 
 DASK = {"executor": "dask", "executor_workers": 3, "dask_address": "tcp://host:8786"}
 
@@ -79,3 +79,12 @@ def test_on_the_command_line_the_results_are_the_same(tmp_path, options):
     assert skims(tmp_path) == expected
     assert run.text.count("Dask dashboard: http") == ("dask" in options[1])
     assert "Traceback" not in run.text and "WARNING" not in run.text
+
+
+def test_a_file_that_a_lost_worker_still_writes_is_in_no_manifest(tmp_path, monkeypatch):
+    monkeypatch.setenv("TREASURE_STORE", str(tmp_path))
+    task = SkimJets(config="test", branch=0)
+    with task.stage() as stage:
+        write_text(stage.directory / "part_1.parquet", "whole")
+        (stage.directory / f".part_2.{32 * 'b'}.tmp.parquet").write_text("half")
+    assert set(read_manifest(stage.directory)["files"]) == {"part_1.parquet"}
