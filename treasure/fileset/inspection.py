@@ -11,6 +11,7 @@ import uproot
 from treasure.errors import DataError
 from treasure.fileset.known import Inspected, KnownFiles, local_state
 from treasure.fileset.model import FilesetFile, is_url
+from treasure.fileset.near import located
 from treasure.fileset.opening import open_options
 from treasure.fileset.remote import may_pass, patiently, remote_file
 
@@ -173,7 +174,7 @@ def _opened(location: str, tree: str, size: int) -> tuple[int, str]:
 
     def opened() -> tuple[int, str]:
         try:
-            with uproot.open({location: None}, **open_options(location)) as file:
+            with uproot.open({located(location): None}, **open_options(location)) as file:
                 # ROOT notes the end of the file in its header; uproot does not compare.
                 end = file.file.fEND
                 if not _HEADER_BYTES < end <= size:

@@ -94,9 +94,9 @@ def remote_file(url: str) -> RemoteFile:
         If it has no such file, refuses it, or cannot give parts of it.
     """
     if is_xrootd(url):
-        from treasure.fileset import xrootd
+        from treasure.fileset import near, xrootd
 
-        return xrootd.remote_file(url)
+        return xrootd.remote_file(near.located(url))
     filesystem, path = _filesystem(url)
     filesystem.invalidate_cache()  # what is told is what is there now
     info = patiently(lambda: filesystem.info(path), url)
@@ -173,9 +173,9 @@ def copy(url: str, path: Path) -> None:
         If the path cannot be written.
     """
     if is_xrootd(url):
-        from treasure.fileset import xrootd
+        from treasure.fileset import near, xrootd
 
-        xrootd.copy(url, path)
+        xrootd.copy(near.located(url), path)
         return
     filesystem, name = _filesystem(url)
     size = remote_file(url).size

@@ -15,7 +15,7 @@ from XRootD.client.flags import DirListFlags, QueryCode, StatInfoFlags
 from treasure.errors import DataError
 from treasure.fileset.remote import RemoteFile, Unreachable
 
-__all__ = ["copy", "expand", "is_pattern", "remote_file"]
+__all__ = ["copy", "expand", "is_pattern", "remote_file", "require"]
 
 # Unless the user's environment says otherwise: the client's own defaults wait for a dead server
 # for some minutes. Seconds, except the number of retries.
@@ -147,6 +147,22 @@ def expand(url: str) -> list[str]:
     else:
         paths = [path]
     return sorted(server + name for name in paths)
+
+
+def require(url: str) -> None:
+    """Ask a server whether it has a file.
+
+    Raises
+    ------
+    Unreachable
+        If the server does not answer.
+    DataError
+        If it has no such file.
+    """
+    server, path = _split(url)
+    status, _ = client.FileSystem(server).stat(path)
+    if not status.ok:
+        raise _failure(url, "the server cannot find it", status)
 
 
 def remote_file(url: str) -> RemoteFile:

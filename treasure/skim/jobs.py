@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from treasure.fileset.model import FilesetFile
+from treasure.fileset.near import located
 from treasure.fileset.staging import staged
 from treasure.skim.processor import SkimProcessor
 from treasure.skim.reading import check_checksum, chunk_bounds, read_file
@@ -61,7 +62,7 @@ class Skim:
         """What `treasure.skim.reading.read_file` gives."""
         if job.verify and self.verify:
             check_checksum(job.file)
-        with staged(job.file) if self.stage else nullcontext(job.file.location) as path:
+        with staged(job.file) if self.stage else nullcontext(located(job.file.location)) as path:
             return read_file(
                 job.file,
                 path,
