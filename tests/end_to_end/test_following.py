@@ -270,7 +270,7 @@ def task_list(address):
 def test_the_central_scheduler_knows_the_run_and_its_page_shows_it(terminal, scheduler, tmp_path):
     assert task_list(scheduler) == {}
     port = scheduler.rpartition(":")[2]
-    longer = "datasets.qcd.source.events_per_file=1000"
+    longer = "datasets.qcd.source.events_per_file=1500"
     process = subprocess.Popen(
         [*COMMAND, "--set", longer, "--scheduler-host", "127.0.0.1", "--scheduler-port", port],
         env=terminal.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -278,8 +278,10 @@ def test_the_central_scheduler_knows_the_run_and_its_page_shows_it(terminal, sch
     halfway = wait_for(
         lambda: [t for t in task_list(scheduler).values() if t.get("progress_percentage")], 300
     )
-    assert halfway[0]["status"] == "RUNNING" and halfway[0]["progress_percentage"] == 50
-    assert "500/1,000 (50%)" in halfway[0]["status_message"]
+    assert halfway[0]["status"] == "RUNNING" and 0 < halfway[0]["progress_percentage"] < 100
+    assert re.match(r"[\d,]+/1,500 \(\d+%\), \d+ s left", halfway[0]["status_message"])
+    assert set(halfway[0]["params"]) >= {"version", "config", "dataset", "branch"}
+    assert "log_file" not in halfway[0]["params"]
     text, _ = process.communicate(timeout=300)
     assert process.returncode == 0, text
     tasks = task_list(scheduler)
