@@ -15,7 +15,7 @@ from coffea.processor.executor import WorkItem
 from treasure.errors import DataError, TreasureError
 from treasure.fileset.inspection import adler32_of, same_checksum
 from treasure.fileset.model import FilesetFile, is_url
-from treasure.fileset.opening import open_options
+from treasure.fileset.opening import close_kept, options_for_chunks
 from treasure.fileset.remote import may_pass, patiently, remote_file
 from treasure.skim.luminosity_blocks import luminosity_blocks
 from treasure.skim.memory import keep_freed_memory, release_chunk
@@ -153,13 +153,13 @@ def read_file(
     DataError
         If the file is another one than that of the fileset, is damaged, or a chunk was lost.
     """
-    options = open_options(path)
+    options = options_for_chunks(path)
     try:
         blocks = None
         if verify and is_url(path):
-            blocks = patiently(lambda: _verified(file, path), path)
+            blocks = patiently(lambda: _verified(file, path, options), path)
         elif verify:
-            blocks = _verified(file, path)
+            blocks = _verified(file, path, options)
         chunks = [
             WorkItem(
                 dataset=dataset_name,
@@ -189,7 +189,10 @@ def read_file(
                 iteritems_options={"filter_name": branches},
             )
     except Exception as error:
+        close_kept()
         raise _explained(error, file) from error
+    if path != file.location:  # a copy that is removed
+        close_kept()
     lost = set(chunks) - set(result["processed"])
     if lost:
         first = min(chunk.entrystart for chunk in lost)
@@ -201,9 +204,9 @@ def read_file(
     return out, (blocks or set()) | out.get("sections", set())
 
 
-def _verified(file: FilesetFile, path: str) -> set[tuple[int, int]] | None:
+def _verified(file: FilesetFile, path: str, options: dict[str, Any]) -> set[tuple[int, int]] | None:
     """Luminosity blocks of a file that is read whole and is the one of the fileset."""
-    with uproot.open({path: None}, **open_options(path)) as opened:
+    with uproot.open({path: None}, **options) as opened:
         if str(opened.file.uuid) != file.uuid:
             raise _changed(file, "UUID", opened.file.uuid, file.uuid)
         entries = int(opened[file.tree].num_entries)
