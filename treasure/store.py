@@ -12,13 +12,14 @@ import os
 import platform
 import re
 import uuid
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, lru_cache, wraps
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar
+
+import deflate
 
 from treasure import __version__
 from treasure.errors import DataError
@@ -246,7 +247,7 @@ def checksums(path: str | os.PathLike[str]) -> Checksums:
     with open(path, "rb") as file:
         while block := file.read(_HASH_BLOCK):
             sha256.update(block)
-            adler32 = zlib.adler32(block, adler32)
+            adler32 = deflate.adler32(block, adler32)
             size += len(block)
     return {"size": size, "sha256": sha256.hexdigest(), "adler32": f"{adler32:08x}"}
 

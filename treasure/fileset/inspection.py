@@ -2,10 +2,10 @@
 
 import os
 import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
+import deflate
 import uproot
 
 from treasure.errors import DataError
@@ -35,7 +35,7 @@ def adler32_of(path: str | os.PathLike[str]) -> str:
     value = 1
     with open(path, "rb") as file:
         while block := file.read(_BLOCK):
-            value = zlib.adler32(block, value)
+            value = deflate.adler32(block, value)
     return f"{value:08x}"
 
 
