@@ -77,3 +77,24 @@ def test_fixing_the_times_of_something_else_is_an_error(tmp_path: Path, qcd_file
     with pytest.raises(TreasureError):
         fix_times(cut)
     assert digest(cut) == before
+
+
+def test_a_rest_of_the_list_of_free_segments_is_no_damage(tmp_path: Path) -> None:
+    # uproot had two free segments, then one: seen behind the list in a file of 1,000 events.
+    source = SimulationSource(process="qcd", events_per_file=1, pthat_min=500.0)
+    path = tmp_path / "a.root"
+    simulate_file(source, seed=5, branch=0, path=path)
+    data = path.read_bytes()
+    end = int.from_bytes(data[12:16], "big")
+    rest = b"\x00\x01\x00\x17\xc8\xefw5\x94\x00"
+    longer = data[:12] + (end + len(rest)).to_bytes(4, "big") + data[16:] + rest
+    path.write_bytes(longer)
+    fix_times(path)
+    assert path.read_bytes()[-len(rest) :] == rest
+    path.write_bytes(longer[:-1] + b"\x01" * 100)
+    with pytest.raises(TreasureError, match="not a complete ROOT file"):
+        fix_times(path)
+    much = longer[:12] + (end + 100).to_bytes(4, "big") + longer[16:end] + b"\x01" * 100
+    path.write_bytes(much)
+    with pytest.raises(TreasureError, match=f"no record at byte {end} of {end + 100}"):
+        fix_times(path)

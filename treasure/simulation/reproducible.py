@@ -26,6 +26,7 @@ _LARGE_KEY = struct.Struct(">ihiIhhq")  # the same with version above 1000
 _KEY_TIME = 10
 _DIRECTORY = struct.Struct(">hIIiiiii")  # version, created, modified, n keys, n name, seeks
 _DIRECTORY_TIMES = (2, 6)
+_LONGEST_REST = 40  # two free segments of the long form; uproot keeps one or two
 
 
 def fix_times(path: Path) -> None:
@@ -64,10 +65,21 @@ def _records(path: Path, data: bytes, begin: int, end: int) -> list[int]:
         elif data[position] == 0:
             position += 1  # room that uproot reserved for later keys and streamers
         else:
-            raise TreasureError(f"{path}: no record at byte {position} of {end}")
+            position = _behind_rest(path, data, position, end)
     if position != end:
         raise TreasureError(f"{path}: the last record ends at byte {position} instead of {end}")
     return found
+
+
+def _behind_rest(path: Path, data: bytes, position: int, end: int) -> int:
+    """Where the next record is, after the end of a list of free segments that became shorter.
+
+    Such a rest has no times in it.
+    """
+    for after in range(position + 1, min(position + _LONGEST_REST, end) + 1):
+        if after == end or _key_size(data, after) > 0:
+            return after
+    raise TreasureError(f"{path}: no record at byte {position} of {end}")
 
 
 def _key_size(data: bytes, position: int) -> int:
