@@ -25,4 +25,9 @@ if not _configuration.has_option("core", "workers"):
 
 use_named_scheduler(sys.argv)
 
+# When the clock jumps, as on a laptop that slept, the scheduler inside a command shall not give up
+# its own worker, nor forget what is done.
+for _option in ("worker_disconnect_delay", "remove_delay"):
+    _configuration.set("scheduler", _option, "1e9")  # seconds
+
 logging.getLogger("luigi-interface").addFilter(ShortErrors())

@@ -1,6 +1,7 @@
 """From the rows of a skim to a jet table: padded, labelled, split, compressed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,23 @@ _CANDIDATE_CHUNK_ROWS = 128  # 0.8 MB: fits the chunk cache of HDF5, 1 MiB by de
 _NARROW_CHUNK_ROWS = 4096
 
 Progress = Callable[[int, int], None]
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[h5py.File]:
+    """An HDF5 file to be written.
+
+    HDF5 ends the process with a crash, now or at its end, where it cannot write what it still holds
+    when it closes a file, as on a full disk. So all is written before, and what cannot be gets the
+    room of what was.
+    """
+    with h5py.File(path, "w") as file:
+        try:
+            yield file
+            file.flush()
+        except BaseException:
+            os.truncate(path, 0)
+            raise
 
 
 def pad_candidates(
@@ -130,7 +148,7 @@ def write_jet_table(
     by_split = np.zeros(len(SPLITS), np.int64)
     with (
         atomic_file(path) as temporary,
-        h5py.File(temporary, "w") as file,
+        _new_file(temporary) as file,
         ChunkWriter() as writer,
     ):
         kinematics = create_compressed(file, "jet_kinematics", total, (4,), _NARROW_CHUNK_ROWS)

@@ -130,15 +130,20 @@ class TokenWriter:
         self.clipped_particles = 0
 
     def __enter__(self) -> Self:
-        self._writer = pq.ParquetWriter(
-            self._file.__enter__(),
-            self._schema,
-            compression="zstd",
-            compression_level=_COMPRESSION_LEVEL,
-            use_dictionary=["split", "tokens.list.element"],
-            write_page_checksum=True,
-            version="2.6",
-        )
+        temporary = self._file.__enter__()
+        try:
+            self._writer = pq.ParquetWriter(
+                temporary,
+                self._schema,
+                compression="zstd",
+                compression_level=_COMPRESSION_LEVEL,
+                use_dictionary=["split", "tokens.list.element"],
+                write_page_checksum=True,
+                version="2.6",
+            )
+        except BaseException as failure:  # it writes at once: there may be no room
+            self._file.__exit__(type(failure), failure, failure.__traceback__)
+            raise
         return self
 
     def __exit__(
