@@ -1,5 +1,6 @@
 """From the rows of a skim to a jet table: padded, labelled, split, compressed."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
