@@ -110,7 +110,7 @@ write_jet_table(
     [folder / "skim"], folder / "x.h5", dataset_name="x", dataset=data, selection=selection,
     splits=Splits(), attributes={{}},
 )
-heavy = {{"dask", "distributed", "matplotlib", "pandas", "scipy.stats", "torch"}}
+heavy = {{"dask", "distributed", "fastjet", "matplotlib", "pandas", "scipy.stats", "torch"}}
 print(sorted(heavy & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

@@ -9,8 +9,6 @@ jet is that jet.
 from dataclasses import dataclass
 
 import awkward as ak
-import fastjet
-import fastjet._swig
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,9 +18,6 @@ from treasure.skim.record import offsets_of
 __all__ = ["RADIUS", "Clusters", "cluster", "nearest", "ranges"]
 
 RADIUS = 0.8
-
-# No banner on the standard output.
-fastjet._swig.ClusterSequence.set_fastjet_banner_stream(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +77,12 @@ def cluster(
     chosen_counts = np.bincount(event_of, minlength=len(counts))
     components = zip(("px", "py", "pz", "E"), momenta, strict=True)
     particles = ak.zip({name: component * factor for name, component in components})
+    # Here, since inputs of other layouts do without it.
+    import fastjet
+    import fastjet._swig
+
+    # No banner on the standard output.
+    fastjet._swig.ClusterSequence.set_fastjet_banner_stream(None)
     definition = fastjet.JetDefinition(fastjet.antikt_algorithm, radius)
     sequence = fastjet.ClusterSequence(ak.unflatten(particles, chosen_counts), definition)
     axes, local = sequence.inclusive_jets(0.0), sequence.constituent_index(0.0)
