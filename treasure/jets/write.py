@@ -1,6 +1,7 @@
 """From the rows of a skim to a jet table: padded, labelled, split, compressed."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,16 +48,19 @@ Progress = Callable[[int, int], None]
 def _new_file(path: Path) -> Iterator[h5py.File]:
     """An HDF5 file to be written.
 
-    HDF5 ends the process with a crash, now or at its end, where it cannot write what it still holds
-    when it closes a file, as on a full disk. So all is written before, and what cannot be gets the
-    room of what was.
+    HDF5 crashes the process, at once or at its end, when it closes a file and cannot write what it
+    still holds, as on a full disk. So all is written before; and when that fails, the rest goes
+    nowhere.
     """
     with h5py.File(path, "w") as file:
         try:
             yield file
             file.flush()
         except BaseException:
-            os.truncate(path, 0)
+            if sys.platform == "linux":
+                nowhere = os.memfd_create("nowhere")
+                os.dup2(nowhere, file.id.get_vfd_handle())
+                os.close(nowhere)
             raise
 
 
