@@ -35,8 +35,8 @@ class ExecutorParameters:
     executor_workers = luigi.IntParameter(
         default=0,
         significant=False,
-        description="processes of --executor futures, or dask without --dask-address, for each of "
-        "the --workers; default: 0, the cores of this machine shared among these",
+        description="processes of --executor futures, or dask without --dask-address, for each "
+        "branch; default: 0, the cores of this machine shared among branches that run at once",
     )
     dask_address = luigi.Parameter(
         default="",
@@ -47,13 +47,14 @@ class ExecutorParameters:
 
     executor_parameters: ClassVar[set[str]] = {"executor", "executor_workers", "dask_address"}
 
-    def chosen_executor(self) -> Any:
-        """What `treasure.skim.run.skim_files` takes."""
+    def chosen_executor(self, branches: int) -> Any:
+        """What `treasure.skim.run.skim_files` takes, in a stage of so many branches."""
         import loky
 
         from treasure.skim.executors import executor_named
 
-        workers = int(self.executor_workers) or max(1, loky.cpu_count() // _law_workers())
+        at_once = max(1, min(int(luigi.interface.core().workers), branches))
+        workers = int(self.executor_workers) or max(1, loky.cpu_count() // at_once)
         return executor_named(
             str(self.executor), workers=workers, address=str(self.dask_address), tell=_say_once
         )
@@ -77,11 +78,6 @@ def check_executor(executor: str, workers: int, dask_address: str) -> None:
         raise ConfigError(
             f"--dask-address {dask_address}: --executor is {executor}; add --executor dask"
         )
-
-
-def _law_workers() -> int:
-    """How many branches the command runs at once."""
-    return max(1, int(luigi.interface.core().workers))
 
 
 def _say_once(text: str) -> None:

@@ -60,7 +60,7 @@ class SkimJets(FilesetBranches):
                 self.tree.selection,
                 stage.directory,
                 progress=stage.progress,
-                executor=self.chosen_executor(),
+                executor=self.chosen_executor(len(self.branch_map)),
             )
         self._say_if_no_trigger(stage.summary)
 
