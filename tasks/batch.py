@@ -7,7 +7,7 @@ system already, that the list of jobs survives any end of the command, and plain
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ __all__ = ["BatchJobs", "BatchProxy", "BatchWorkflow", "Refused", "Silent"]
 
 # Between two attempts to submit while the batch system does not answer, seconds.
 _PAUSES = (2.0, 5.0, 10.0, 30.0)
+_BETWEEN_QUESTIONS = 5.0
 _STATUS_EVERY = 600.0
 _LAWS_OWN_WORDS = re.compile(r"^(going to submit|submitted \d+|polling took|first log file)")
 
@@ -68,6 +69,8 @@ class BatchJobs:
         path = Path(str(job_file))
         if path.stem in self.in_queue:
             return self.in_queue[path.stem]
+        if self.refusal:
+            raise Refused(self.refusal)
         for pause in (*_PAUSES, None):
             try:
                 return self.submit_file(path)
@@ -85,15 +88,36 @@ class BatchJobs:
 
     def patiently_found(self) -> dict[str, Any]:
         """`find_jobs`, as soon as the batch system answers."""
-        told = False
+        return self._patiently(self.find_jobs)
+
+    def query_batch(self, job_ids: Any, *arguments: Any, **options: Any) -> dict[Any, Any]:
+        """How jobs are, as soon as the batch system answers."""
+
+        def answered() -> dict[Any, Any]:
+            told: dict[Any, Any] = super(BatchJobs, self).query_batch(  # type: ignore[misc]
+                job_ids, *arguments, **options
+            )
+            for answer in told.values():
+                if isinstance(answer, Silent):
+                    raise answer
+            return told
+
+        return self._patiently(answered)
+
+    def _patiently(self, ask: Callable[[], dict[Any, Any]]) -> dict[Any, Any]:
+        silent = False
         while True:
             try:
-                return self.find_jobs()
+                answer = ask()
             except Silent as error:
-                if not told:
+                if not silent:
                     say(f"the batch system does not answer ({error}); waiting for it")
-                    told = True
-                time.sleep(_PAUSES[-2] if told else _PAUSES[0])
+                silent = True
+                time.sleep(_BETWEEN_QUESTIONS)
+                continue
+            if silent:
+                say("the batch system answers again")
+            return answer
 
 
 class BatchProxy(BaseRemoteWorkflowProxy):
@@ -144,19 +168,27 @@ class BatchProxy(BaseRemoteWorkflowProxy):
     def submit(self, retry_jobs: Any = None) -> Any:
         # Jobs that were submitted, and are in no list: the command was killed just then.
         self.job_manager.in_queue = self.job_manager.patiently_found()
-        submitted = super().submit(retry_jobs)
+        # Law hands over all jobs that failed just now, those that are given up included.
+        listed = self.job_data.jobs
+        again = {
+            number: branches
+            for number, branches in (retry_jobs or {}).items()
+            if listed[number]["status"] == self.job_manager.RETRY
+        }
+        submitted = super().submit(again)
         if self.job_manager.refusal:
             raise DataError(
-                f"{self.task.label}: {self.workflow_type} refuses its jobs"
-                f" ({self.job_manager.refusal}); mend the site, or what it says, and run again"
+                f"{self.workflow_type} refuses the jobs ({self.job_manager.refusal}); mend that,"
+                " perhaps in the site, and run again"
             )
         if submitted:
             found = sum(
                 d["job_id"] in self.job_manager.in_queue.values() for d in submitted.values()
             )
-            new, was = len(submitted) - found, f", {found} were there already" if found else ""
+            new = [f"{_jobs(len(submitted) - found)} submitted"] if found < len(submitted) else []
+            old = [f"{_jobs(found)} of an earlier command found"] if found else []
             say(
-                f"{self.task.label}: {new} jobs submitted to {self.workflow_type}{was} →"
+                f"{self.task.label}: {', '.join(new + old)} ({self.workflow_type}) →"
                 f" {shown_path(jobs.directory_of(self.task))}"
             )
         return submitted
@@ -171,7 +203,7 @@ class BatchProxy(BaseRemoteWorkflowProxy):
         except Exception as error:
             if type(error) is not Exception:  # law raises nothing more special
                 raise
-            raise DataError(f"{self.task.label}: {self._what_failed(error)}") from None
+            raise DataError(self._what_failed(error)) from None
 
     def _start_afresh(self) -> None:
         """Trust what is in the store and in the batch system, not the list of an earlier command.
@@ -205,6 +237,10 @@ class BatchProxy(BaseRemoteWorkflowProxy):
     def _print_status_errors(self, failed_jobs: Any) -> None:
         # There is no public way to keep law from printing what `forward_dashboard_event` says.
         return
+
+
+def _jobs(number: int) -> str:
+    return f"{number:,} job{'' if number == 1 else 's'}"
 
 
 class BatchWorkflow(BaseRemoteWorkflow):

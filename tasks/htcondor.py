@@ -29,7 +29,7 @@ _SILENT = re.compile(
 
 
 class HTCondorJobs(BatchJobs, law.htcondor.HTCondorJobManager):
-    """HTCondor's commands; asking how jobs are is law's."""
+    """HTCondor's commands; what they say of jobs is read by law."""
 
     job_grouping_submit = False
     merge_job_files = False
@@ -50,6 +50,12 @@ class HTCondorJobs(BatchJobs, law.htcondor.HTCondorJobManager):
         if found := _SUBMITTED.search(told):
             return f"{found[1]}.0"
         raise Refused(f"condor_submit: {_brief(told)}")
+
+    def query(self, job_id: Any, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super().query(job_id, *arguments, **options)
+        except Exception as error:  # law raises nothing more special, when condor_q fails
+            raise Silent(_brief(str(error))) from None
 
     def _where(self) -> list[str]:
         pool = ["-pool", self.pool] if self.pool else []

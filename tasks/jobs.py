@@ -169,7 +169,7 @@ def end_of_log(path: Path) -> list[str]:
     except OSError:
         return []
     lines = [line.rstrip() for line in text.splitlines() if not _NOISE.search(line)]
-    return lines[-_LINES_SHOWN:]
+    return list(dict.fromkeys(lines))[-_LINES_SHOWN:]
 
 
 def hint(reason: str, lines: Iterable[str], family: str) -> str:

@@ -30,11 +30,6 @@ class Workflow(SiteParameters, law.LocalWorkflow, SlurmBranches, HTCondorBranche
         description="of jobs in a batch system, how many may fail for good before the others are "
         "not waited for; a number, or up to 1 a fraction; default: 20",
     )
-    poll_fails = luigi.IntParameter(
-        default=120,
-        significant=False,
-        description="how often in a row the batch system may not answer; default: 120",
-    )
 
     def job_resources(self) -> Resources:
         """What a job of this stage asks for."""

@@ -33,6 +33,8 @@ _SILENT = re.compile(
 _ALIVE = {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "REQUEUED",
           "REQUEUE_HOLD", "REQUEUE_FED", "RESIZING", "SIGNALING", "STAGE_OUT",
           "RESV_DEL_HOLD"}  # fmt: skip
+# A job that waits for this reason never starts by itself: its start failed.
+_HELD = "launch_failed_requeued_held"
 _WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD"}
 
 
@@ -91,13 +93,21 @@ def _in_queue(numbers: Iterable[int]) -> dict[int, tuple[str, int]]:
     listed = ",".join(map(str, numbers))
     options = ("--noheader", "--states=all", f"--jobs={listed}")
     try:
-        told = _ask("squeue", *options, "--Format=JobID:24,State:24,exit_code:24")
+        told = _ask("squeue", *options, "--Format=JobID:24,State:24,exit_code:24,Reason:64")
     except Refused as error:
         if "invalid job id" in str(error).lower():  # of a single job, which is no more known
             return {}
         raise
-    rows = (line.split() for line in told.splitlines())
-    return {int(row[0]): (row[1], _exit_code(int(row[2]))) for row in rows if len(row) == 3}
+    found = {}
+    for row in (line.split(maxsplit=3) for line in told.splitlines()):
+        if len(row) < 4:
+            continue
+        number, state = int(row[0]), row[1]
+        if row[3].strip().replace(" ", "_") == _HELD:
+            _ask("scancel", str(number))
+            state = "LAUNCH_FAILED"
+        found[number] = (state, _exit_code(int(row[2])))
+    return found
 
 
 def _in_accounting(numbers: Iterable[int]) -> dict[int, tuple[str, int]]:
@@ -123,8 +133,9 @@ def _exit_code(status: int) -> int:
 
 
 def _in_words(state: str, code: int) -> str:
-    words = state.lower().replace("_", " ")
-    return f"{words}, exit code {code}" if code else words
+    if state == "FAILED" and code:
+        return f"exit code {code}"
+    return state.lower().replace("_", " ")
 
 
 def _ask(*command: str) -> str:
@@ -198,12 +209,17 @@ def job_text(
             options[option] = value
     options |= site.extra
     lines = [
-        f"#SBATCH --{option}" if value is None or value is True else f"#SBATCH --{option}={value}"
+        f"#SBATCH --{option}"
+        + ("" if value is None or value is True else f"={_quoted(str(value))}")
         for option, value in options.items()
         if value is not False
     ]
     command = shlex.join(["exec", "bash", str(script), *arguments])
     return "\n".join(["#!/bin/bash", *lines, "", command]) + "\n"
+
+
+def _quoted(value: str) -> str:
+    return f'"{value}"' if re.search(r"\s", value) else value
 
 
 class _SlurmProxy(BatchProxy, law.slurm.SlurmWorkflow.workflow_proxy_cls, ListedOutputs):

@@ -1,0 +1,211 @@
+"""What is handed to batch systems: submit files, scripts, names; and what is told of failures."""
+
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tasks import htcondor, jobs, slurm
+from tasks.batch import Refused, Silent
+from tasks.jets import WriteH5
+from tasks.skim import SkimJets
+from treasure.config.site import Environment, HTCondor, Resources, Slurm
+from treasure.errors import ConfigError
+
+ASKED = Resources(memory_gb=2, hours=1.5, cpus=4, gpus=1, disk_gb=10)
+SCRIPT = Path("/store/test/SkimJets/qcd/v1-0/jobs/job.sh")
+
+
+@pytest.fixture
+def skim(tmp_path, monkeypatch):
+    monkeypatch.setenv("TREASURE_STORE", str(tmp_path))
+    return SkimJets(version="v1", config="test", dataset="qcd", workflow="slurm")
+
+
+def test_the_way_to_run_is_handed_on_and_in_no_fingerprint(tmp_path, monkeypatch):
+    monkeypatch.setenv("TREASURE_STORE", str(tmp_path))
+    options = {"version": "v1", "config": "test", "dataset": "qcd"}
+    here = WriteH5(**options)
+    there = WriteH5(
+        **options,
+        site="generic_slurm",
+        tasks_per_job=7,
+        retries=0,
+        max_runtime=1.0,
+        parallel_jobs=3,
+    )
+    assert (here.workflow, there.workflow) == ("local", "slurm")
+    skim = there.skims
+    assert (skim.workflow, skim.tasks_per_job, skim.retries) == ("slurm", 7, 0)
+    assert skim.job_resources().hours == 1
+    assert here.fingerprint == there.fingerprint
+    assert here.directory == there.directory
+    assert here.provenance() == there.provenance()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"workflow": "slrum"}, "--workflow slrum: .*did you mean 'slurm'"),
+        ({"site": "generic_slrum"}, "did you mean 'generic_slurm'"),
+        ({"tasks_per_job": 0}, "--tasks-per-job 0: more than 0"),
+    ],
+)
+def test_a_wrong_option_is_told(options, told):
+    with pytest.raises(ConfigError, match=told):
+        SkimJets(version="v1", config="test", **options)
+
+
+def test_a_site_says_how_branches_run(tmp_path):
+    site = tmp_path / "mine.yaml"
+    site.write_text("workflow: htcondor\n")
+    assert SkimJets(version="v1", config="test", site=str(site)).workflow == "htcondor"
+
+
+def test_a_job_has_the_same_name_each_time_and_no_other_has_it(skim, tmp_path, monkeypatch):
+    name = jobs.job_name(skim, [3, 4, 5])
+    assert name == jobs.job_name(skim, [3, 4, 5])
+    assert name.startswith("SkimJets_qcd_3-5_")
+    others = {jobs.job_name(skim, [3]), jobs.job_name(skim, [3, 5]), name}
+    monkeypatch.setenv("TREASURE_STORE", str(tmp_path / "other"))
+    assert len(others | {jobs.job_name(skim, [3, 4, 5])}) == 4
+
+
+def test_the_script_runs_the_branches_in_the_same_place(tmp_path, monkeypatch):
+    (tmp_path / "with space").mkdir()
+    monkeypatch.chdir(tmp_path / "with space")
+    monkeypatch.setenv("TREASURE_STORE", str(tmp_path / "the store"))
+    monkeypatch.delenv("TREASURE_SCRATCH", raising=False)
+    told = "import os, sys; print(os.getcwd(), os.environ['TREASURE_STORE'], os.environ['MINE'], "
+    command = ["python", "-c", told + "os.environ['TREASURE_SCRATCH'], *sys.argv[1:], sep='\\n')"]
+    environment = Environment(setup=["export MINE=loaded"])
+    text = jobs.script_text(environment, command, "$HOME/scratch", label="a stage")
+    path = tmp_path / "job.sh"
+    path.write_text(text)
+
+    def run(*arguments: str) -> list[str]:
+        done = subprocess.run(
+            ["bash", str(path), *arguments],
+            env={"PATH": "/usr/bin:/bin", "HOME": "/home/me"}, cwd="/",
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return done.stdout.splitlines()[1:]
+
+    here = [str(tmp_path / "with space"), str(tmp_path / "the store"), "loaded", "/home/me/scratch"]
+    assert run("3,4", "2") == [*here, "--branches=3,4", "--workers=2"]
+    assert run("7") == [*here, "--branch=7", "--workers=1"]
+
+
+@pytest.mark.parametrize("runtime", ["apptainer", "singularity", "shifter", "podman-hpc"])
+def test_in_a_container_its_own_software_is_used(tmp_path, monkeypatch, runtime):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TREASURE_STORE", "/results")
+    environment = Environment(kind="container", image="my.sif", runtime=runtime, options=["--x"])
+    text = jobs.script_text(environment, ["law", "run", "X"], None, label="a stage")
+    command = shlex.split(text.splitlines()[-1])
+    assert command[:2] == ["exec", runtime]
+    assert command[-5:-2] == ["law", "run", "X"]
+    assert any("my.sif" in part for part in command) and "--x" in command
+    assert "TREASURE_HOME" not in text and ".venv" not in text
+    subprocess.run(["bash", "-n"], input=text, text=True, check=True)
+
+
+def test_a_job_of_slurm(tmp_path):
+    site = Slurm(partition="long", account="phys", qos="q", constraint="cpu", extra={"nice": 5})
+    text = slurm.job_text("name", "/log.%j.log", SCRIPT, ["3,4", "2"], ASKED, site)
+    options = [line.split("--", 1)[1] for line in text.splitlines() if line.startswith("#SBATCH")]
+    assert options == [
+        "job-name=name", "output=/log.%j.log", "open-mode=append", "ntasks=1", "cpus-per-task=4",
+        "time=90", "mem=1908M", "gpus=1", "partition=long", "account=phys", "qos=q",
+        "constraint=cpu", "nice=5",
+    ]  # fmt: skip
+    assert text.splitlines()[-1] == f"exec bash {SCRIPT} 3,4 2"
+    text = slurm.job_text("name", "log", SCRIPT, ["3"], ASKED, Slurm(ask_memory=False))
+    assert "--mem" not in text and "partition" not in text
+
+
+def test_a_job_of_htcondor_as_its_own_parser_reads_it(monkeypatch):
+    monkeypatch.setenv("CONDOR_CONFIG", "/dev/null")
+    htcondor2 = pytest.importorskip("htcondor2", reason="pip install htcondor")
+    site = HTCondor(
+        accounting_group="group_u_CMS",
+        requirements='Machine != "a"',
+        extra={"MY.SendCredential": True},
+    )
+    text = htcondor.job_text(
+        "name", "/log.$(ClusterId).0.log", Path("/a b/job.sh"), ["3,4", "2"], ASKED, site
+    )
+    submit = htcondor2.Submit(text)
+    expected = {
+        "universe": "vanilla",
+        "batch_name": "name",
+        "executable": "/bin/bash",
+        "arguments": "\"'/a b/job.sh' 3,4 2\"",
+        "request_cpus": "4",
+        "request_gpus": "1",
+        "request_memory": "1908MB",
+        "request_disk": "9537MB",
+        "allowed_job_duration": "5400",
+        "accounting_group": "group_u_CMS",
+        "requirements": 'Machine != "a"',
+        "MY.SendCredential": "true",
+    }
+    assert {key: submit.expand(key) for key in expected} == expected
+    assert submit.getQArgs() in ("", "1")
+
+
+def test_what_htcondor_says_is_understood(tmp_path, monkeypatch):
+    """Stand-ins speak as condor_submit and condor_q do by their manuals: there is no pool."""
+    for name, says in {
+        "condor_submit": "echo 'Submitting job(s).'; echo '1 job(s) submitted to cluster 42.'",
+        "condor_q": "echo '42.0 SkimJets_qcd_0_abc'",
+        "condor_version": "echo '$CondorVersion: 24.0.1 2024-10-31 $'",
+    }.items():
+        path = tmp_path / name
+        path.write_text(f"#!/bin/bash\n{says}\n")
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    manager = htcondor.HTCondorJobs()
+    assert manager.submit_file(tmp_path / "x.sub") == "42.0"
+    assert manager.find_jobs() == {"SkimJets_qcd_0_abc": "42.0"}
+    (tmp_path / "condor_q").write_text(
+        "#!/bin/bash\necho 'Failed to connect to schedd' >&2; exit 1\n"
+    )
+    with pytest.raises(Silent):
+        manager.find_jobs()
+    (tmp_path / "condor_submit").write_text(
+        "#!/bin/bash\necho 'ERROR: no such group' >&2; exit 1\n"
+    )
+    with pytest.raises(Refused, match="no such group"):
+        manager.submit_file(tmp_path / "x.sub")
+
+
+def test_without_a_batch_system_its_command_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match="no squeue on this machine"):
+        slurm.SlurmJobs().find_jobs()
+    with pytest.raises(ConfigError, match="no condor_q on this machine"):
+        htcondor.HTCondorJobs().find_jobs()
+
+
+def test_the_end_of_a_log_tells_what_happened_once(tmp_path):
+    log = tmp_path / "log"
+    log.write_text("# start\nevents 3\nerror: the file is gone\n\n===\nerror: the file is gone\n")
+    assert jobs.end_of_log(log) == ["events 3", "error: the file is gone"]
+    assert jobs.end_of_log(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        ("slurmstepd: error: Exceeded job memory limit", "memory_gb"),
+        ("out of memory", "memory_gb"),
+        ("slurmstepd: error: Detected 1 oom_kill event in StepId=1.batch", "memory_gb"),
+        ("JOB 5 ON n1 CANCELLED AT 2024-01-01 DUE TO TIME LIMIT", "--max-runtime"),
+        ("the file is damaged", ""),
+    ],
+)
+def test_what_to_do_is_said_where_it_is_known(said, word):
+    told = jobs.hint("exit code 1", [said], "SkimJets")
+    assert (word in told) if word else (told == "")
