@@ -104,10 +104,17 @@ def config(
         bool, typer.Option(help="Say what each value means, with unit and source.")
     ] = True,
     as_yaml: Annotated[bool, typer.Option("--yaml", help="Plain YAML instead.")] = False,
+    site: Annotated[
+        str | None,
+        typer.Option(help="A site instead: one in config/sites/, or the path of a YAML file."),
+    ] = None,
 ) -> None:
-    """The merged, validated configuration: each value, and the file that set it."""
-    from treasure.cli.configuration import show_configuration
+    """The merged, validated configuration, or a site: each value, and the file that set it."""
+    from treasure.cli.configuration import show_configuration, show_site
 
+    if site is not None:
+        show_site(site, section, describe=describe, as_yaml=as_yaml)
+        return
     show_configuration(name, tuple(overrides or ()), section, describe=describe, as_yaml=as_yaml)
 
 

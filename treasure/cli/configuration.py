@@ -12,7 +12,7 @@ from rich.text import Text
 from treasure.config.loading import LoadedConfig, load_config, nearest
 from treasure.errors import ConfigError
 
-__all__ = ["show_configuration"]
+__all__ = ["show_configuration", "show_site"]
 
 _LONG_LIST = 4
 
@@ -21,7 +21,17 @@ def show_configuration(
     name: str, overrides: tuple[str, ...], section: str, *, describe: bool, as_yaml: bool
 ) -> None:
     """Print a configuration, one line a value, with the file that set it and what it means."""
-    loaded = load_config(name, overrides)
+    _show(load_config(name, overrides), "configuration", section, describe, as_yaml)
+
+
+def show_site(name: str, section: str, *, describe: bool, as_yaml: bool) -> None:
+    """Print a site in the same way."""
+    from treasure.config.site import load_site
+
+    _show(load_site(name), "site", section, describe, as_yaml)
+
+
+def _show(loaded: LoadedConfig, what: str, section: str, describe: bool, as_yaml: bool) -> None:
     lines = list(_lines(loaded.config, "", loaded))
     if section:
         chosen = [line for line in lines if f"{line[0]}.".startswith(f"{section}.")]
@@ -41,7 +51,7 @@ def show_configuration(
         print(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), end="")
         return
     console = Console(highlight=False, soft_wrap=True)
-    console.print(Text.assemble(("configuration ", ""), (loaded.name, "bold")))
+    console.print(Text.assemble((f"{what} ", ""), (loaded.name, "bold")))
     for key, value, origin, description in lines:
         console.print(
             Text.assemble((key, "cyan"), ": ", (_shown(value), "bold"), (f"   ← {origin}", "green"))
