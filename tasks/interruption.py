@@ -69,6 +69,8 @@ def _leave(number: int, frame: FrameType | None) -> None:
 def _in_one_line(
     kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
+    if "File.close" in str(error) and "[FATAL]" in str(error):
+        return  # at the end, XRootD's client closes files of a server that is gone
     if not isinstance(error, _Stopped):
         sys.__excepthook__(kind, error, traceback)
         return

@@ -10,13 +10,15 @@ from uproot.source.file import MultithreadedFileSource
 from uproot.source.fsspec import FSSpecSource
 
 from treasure.fileset.model import is_url
-from treasure.fileset.remote import is_xrootd
 
 __all__ = ["close_kept", "open_options", "options_for_chunks"]
 
 
 class _FsspecSource(FSSpecSource):
-    """Uproot's own, without coffea's ``timeout``, which only some file systems understand."""
+    """Uproot's own, without coffea's ``timeout``, which only some file systems understand.
+
+    Without options, it is also the file system that `treasure.fileset.remote` uses.
+    """
 
     def __init__(self, file_path: str, **options: Any) -> None:
         options.pop("timeout", None)
@@ -88,6 +90,6 @@ def open_options(location: str) -> dict[str, Any]:
     """
     if not is_url(location):
         return {"handler": MultithreadedFileSource}
-    if is_xrootd(location) or location.startswith("http"):
+    if location.startswith("http"):
         return {}
     return {"handler": _FsspecSource}

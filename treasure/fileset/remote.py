@@ -5,8 +5,10 @@ fsspec, whose options (endpoints, keys, headers) come from its own configuration
 ``~/.config/fsspec`` and the environment, such as ``FSSPEC_S3_ENDPOINT_URL``.
 """
 
+import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +21,7 @@ __all__ = [
     "Unreachable",
     "copy",
     "expand",
+    "forget_open",
     "is_xrootd",
     "may_pass",
     "patiently",
@@ -39,6 +42,12 @@ _TRANSIENT_NAMES = {
 }  # fmt: skip
 _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
 _REFUSED_STATUS = {401, 403}
+# The XRootD client, in the words of its status codes 101 to 109, 206 and 207: fsspec-xrootd raises
+# an OSError without number.
+_XROOTD_TRANSIENT = re.compile(
+    r"\[(FATAL|ERROR)\] (Connection error|Socket (error|timeout|disconnected)|Poller error"
+    r"|Stream disconnect|Invalid session|Operation (expired|interrupted))"
+)
 
 T = TypeVar("T")
 
@@ -200,10 +209,19 @@ def patiently(action: Callable[[], T], url: str) -> T:
         try:
             return action()
         except Exception as error:
+            forget_open(url)
             if pause is None or not may_pass(error):
                 raise _explained(url, error) from error
         time.sleep(pause)
     raise AssertionError("the last attempt returns or raises")
+
+
+def forget_open(url: str) -> None:
+    """Give up what fsspec keeps open of an XRootD file: once its server failed, it is of no use."""
+    if is_xrootd(url):
+        with suppress(Exception):  # it cannot be closed in good order
+            filesystem, path = _filesystem(url)
+            filesystem.invalidate_cache(path)
 
 
 def may_pass(error: BaseException) -> bool:
@@ -219,6 +237,7 @@ def _is_transient(error: BaseException) -> bool:
         isinstance(error, _TRANSIENT)
         or bool(names & _TRANSIENT_NAMES)
         or getattr(error, "status", None) in _TRANSIENT_STATUS
+        or (isinstance(error, OSError) and _XROOTD_TRANSIENT.search(str(error)) is not None)
     )
 
 

@@ -16,14 +16,22 @@ from treasure.errors import DataError, TreasureError
 from treasure.fileset.inspection import adler32_of, same_checksum
 from treasure.fileset.model import FilesetFile, is_url
 from treasure.fileset.opening import close_kept, options_for_chunks
-from treasure.fileset.remote import may_pass, patiently, remote_file
+from treasure.fileset.remote import (
+    RemoteFile,
+    Unreachable,
+    forget_open,
+    may_pass,
+    patiently,
+    remote_file,
+)
 from treasure.skim.luminosity_blocks import luminosity_blocks
 from treasure.skim.memory import keep_freed_memory, release_chunk
 from treasure.skim.processor import SkimProcessor, SkimSchema
 
 __all__ = ["check_checksum", "check_size", "chunk_bounds", "read_file"]
 
-_PAUSES = (2.0, 10.0)  # seconds before a chunk whose server failed is read again
+# Seconds before a chunk whose server failed is read again: servers are restarted within a minute.
+_PAUSES = (2.0, 10.0, 30.0)
 
 
 class _PatientExecutor(IterativeExecutor):
@@ -41,10 +49,14 @@ class _PatientExecutor(IterativeExecutor):
                 try:
                     return function(item)
                 except Exception as error:
+                    forget_open(item.filename)
                     if not is_url(item.filename) or not may_pass(error):
                         raise
                 time.sleep(pause)
-            return function(item)
+            try:
+                return function(item)
+            finally:
+                forget_open(item.filename)
 
         def results() -> Iterator[Any]:
             for item in items:
@@ -74,7 +86,7 @@ def check_size(file: FilesetFile) -> None:
     Nor of its checksum, where a server tells that.
     """
     if is_url(file.location):
-        told = remote_file(file.location)
+        told = _told_by_server(file)
         size = told.size
         if told.adler32 is not None:
             _compare_checksums(file, told.adler32)
@@ -88,6 +100,15 @@ def check_size(file: FilesetFile) -> None:
         size = path.stat().st_size
     if size != file.size:
         raise _changed(file, "size", size, file.size)
+
+
+def _told_by_server(file: FilesetFile) -> RemoteFile:
+    for pause in _PAUSES:
+        try:
+            return remote_file(file.location)
+        except Unreachable:
+            time.sleep(pause)
+    return remote_file(file.location)
 
 
 def check_checksum(file: FilesetFile) -> None:
