@@ -11,6 +11,7 @@ from typing import Any
 import law
 from law.task.proxy import ProxyCommand
 
+from tasks.bundle import unpacked, write_bundle
 from tasks.site import SiteParameters
 from treasure import store
 from treasure.config.site import Environment
@@ -28,7 +29,7 @@ _HANDED_ON = (
     "KRB5CCNAME", "OMP_NUM_THREADS", "PYTHONPATH",
 )  # fmt: skip
 
-# In a container, its own installation counts.
+# In a container or bundle, its own installation counts.
 _OF_THE_MACHINE = {"TREASURE_HOME", "LAW_HOME", "LAW_CONFIG_FILE", "PYTHONPATH"}
 
 _LINES_SHOWN = 6
@@ -110,7 +111,8 @@ def script_text(
         Of the stage.
     """
     in_container = environment.kind == "container"
-    exported = [name for name in _HANDED_ON if not (in_container and name in _OF_THE_MACHINE)]
+    own = environment.kind == "shared"
+    exported = [name for name in _HANDED_ON if own or name not in _OF_THE_MACHINE]
     values = {name: os.environ[name] for name in exported if name in os.environ}
     values["TREASURE_STORE"] = str(Path(os.environ.get("TREASURE_STORE") or "data").resolve())
     lines = [
@@ -127,10 +129,15 @@ def script_text(
         lines.append(f'export TREASURE_SCRATCH="{asked}"')
     if in_container:
         command = [*_container(environment, values["TREASURE_STORE"]), *command]
+    elif environment.kind == "bundle":
+        setting_up, law_itself = unpacked(write_bundle(Path(values["TREASURE_STORE"])))
+        lines += setting_up
+        command = [*law_itself, *command[1:]]
     else:
         lines += _own_python()
+    missing = 'cd "$place"' if environment.kind == "bundle" else "exit 1"
     lines += [
-        f"cd {shlex.quote(str(Path.cwd()))} || exit 1",
+        f"cd {shlex.quote(str(Path.cwd()))} 2>/dev/null || {missing}",
         'case "$1" in *,*) which=--branches ;; *) which=--branch ;; esac',
         f'exec {shlex.join(command)} "$which=$1" "--workers=${{2:-1}}"',
     ]
