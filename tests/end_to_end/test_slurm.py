@@ -6,12 +6,14 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import HOME
 from tests.slurm_node import SlurmNode, missing
 
 pytestmark = pytest.mark.slow
@@ -270,3 +272,24 @@ def test_the_longest_run_time_and_the_resources_reach_slurm(batch):
         assert told in shown
     batch.tell("go")
     assert batch.finish(process) == 0, batch.output
+
+
+def test_a_bundle_runs_where_the_checkout_is_not_seen(batch, tmp_path):
+    batch.site.write_text(
+        f"defaults: generic_slurm\nscratch: {tmp_path}/scratch\nenvironment: {{kind: bundle}}\n"
+    )
+    arguments = ("SimulatePFNano", "--dataset", "qcd", "--branches", "0")
+    assert batch.run(*arguments) == 0, batch.output
+    (folder,) = batch.store.glob("test/SimulatePFNano/qcd/*/qcd_0000")
+    (made,) = folder.glob("*.root")
+    first = made.read_bytes()
+    shutil.rmtree(folder)
+    hidden = f"mount -t tmpfs none {HOME} && exec bash {folder.parent}/jobs/job.sh 0"
+    done = subprocess.run(
+        ["unshare", "--mount", "bash", "-c", hidden],
+        env={"PATH": f"{sys.base_prefix}/bin:/usr/bin:/bin", "HOME": str(tmp_path)},
+        cwd="/", capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert made.read_bytes() == first
+    assert len(list((batch.store / ".bundles").iterdir())) == 1
