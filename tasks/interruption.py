@@ -14,7 +14,7 @@ import time
 from types import FrameType, TracebackType
 from typing import Any
 
-__all__ = ["Worker", "end_well", "why_dead"]
+__all__ = ["Worker", "end_well", "was_stopped", "why_dead"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
@@ -22,6 +22,7 @@ _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _main_process = 0  # once `end_well` was called
 _forking = 0  # the process that forks
 _stopped = -math.inf  # when a signal came
+_last: "_Stopped | None" = None
 
 # SIGTERM may come from the system and from the parent: the second shall not disturb the clean-up.
 _TO_CLEAN_UP = 5.0  # seconds
@@ -53,13 +54,19 @@ def end_well() -> None:
         os.register_at_fork(before=_remember, after_in_child=lambda: _end_with_parent(libc))
 
 
+def was_stopped() -> bool:
+    """Whether a signal came to this process: what fails after it, fails because of it."""
+    return _last is not None
+
+
 def _stop(number: int, frame: FrameType | None) -> None:
-    global _stopped
+    global _stopped, _last
     now = time.monotonic()
     if number == signal.SIGTERM and now < _stopped + _TO_CLEAN_UP:
         return
     _stopped = now
-    raise _Stopped(number)
+    _last = _Stopped(number)
+    raise _last
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
@@ -114,13 +121,17 @@ class Worker:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        # Libraries swallow exceptions in places, such as while they import others.
+        stopped = error if isinstance(error, _Stopped) else _last
         if not _forking or os.getpid() == _main_process:
+            if error is None and stopped is not None:
+                raise stopped
             return
         signal.signal(signal.SIGINT, _leave)
         signal.signal(signal.SIGTERM, _leave)
         # The process that waits for this one tells why.
-        if isinstance(error, _Stopped):
-            raise SystemExit(error.status) from None
+        if stopped is not None:
+            raise SystemExit(stopped.status) from None
 
 
 def why_dead(status: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tasks.interruption import was_stopped
 from treasure.errors import TreasureError
 
 __all__ = ["ShortErrors", "counted", "say", "shown_path", "summary_line"]
@@ -21,6 +22,8 @@ class ShortErrors(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
+        if error is not None and was_stopped():
+            return False
         if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
             return False
         if error is None and (told := _IN_TRACEBACK.search(record.getMessage())):
