@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.running import Started, data
+from tests.faults.running import Started, data, one_error
 from tests.fileset.test_fileset_xrootd import NOBODY, PORT
 from tests.layout_a import FILTERS, TRIGGERS, random_events, write_events
 
@@ -40,12 +40,9 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server():
-    for number in range(2):
-        path = write_events(
-            FOLDER / "data" / "store" / f"{number}.root", random_events(800, seed=number)
-        )
-        os.chown(path, NOBODY, NOBODY)
-        path.chmod(0o644)
+    path = write_events(FOLDER / "data" / "store" / "a.root", random_events(800, seed=1))
+    os.chown(path, NOBODY, NOBODY)
+    path.chmod(0o644)
     server = Server()
     server.start()
     yield server
@@ -80,11 +77,10 @@ def undisturbed(server, tmp_path_factory):
 
 def test_a_server_that_is_killed_and_comes_back_while_it_is_read(server, undisturbed, tmp_path):
     run = skim(tmp_path)
-    for wanted in (10, 90):
-        assert run.wait_until(lambda: len(parts(tmp_path)) >= wanted), run.text  # noqa: B023
-        server.kill()
-        time.sleep(3)
-        server.start()
+    assert run.wait_until(lambda: len(parts(tmp_path)) >= 30), run.text
+    server.kill()
+    time.sleep(3)
+    server.start()
     assert run.finish() == 0 and "Traceback" not in run.text, run.text
     assert data(tmp_path / "store") == undisturbed
     assert run.is_clean()
@@ -101,9 +97,7 @@ def test_a_server_that_stays_away_is_named_and_the_next_run_finishes(server, und
         assert time.monotonic() - start < 150
     finally:
         server.start()
-    lines = [line for line in run.text.splitlines() if line.startswith("error")]
-    assert "Traceback" not in run.text and len(lines) == 2, run.text
-    assert all(f"{PORT}//store/{n}.root" in line for n, line in enumerate(lines)), run.text
+    assert f"{PORT}//store/a.root: " in one_error(run.text)
     assert not list((tmp_path / "store").glob("far/SkimJets/**/manifest.json"))
     again = skim(tmp_path)
     assert again.finish() == 0 and again.is_clean(), again.text
