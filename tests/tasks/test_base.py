@@ -371,8 +371,12 @@ def test_what_only_says_how_files_are_read_changes_no_fingerprint(tmp_path):
     config = _local_config(tmp_path, "/data/*.root")
     before = CreateFileset(config=config).fingerprint
     for change, is_same in (
-        ("stage=true", True), ("verify=false", True), ("entry_stop=5", False), ("limit_files=1", False), ("tree=x", False),
-    ):  # fmt: skip
+        ("stage=true", True),
+        ("verify=false", True),
+        ("entry_stop=5", False),
+        ("limit_files=1", False),
+        ("tree=x", False),
+    ):
         after = CreateFileset(config=config, set=(f"datasets.x.source.{change}",)).fingerprint
         assert (after == before) == is_same, change
     path = tmp_path / "portal.yaml"
