@@ -111,7 +111,7 @@ def _speed(rounds: list[dict[str, Cost]], jets: int, files: int) -> Table:
         title=f"SkimJets + MergeCutflows + WriteH5, {jets:,} selected jets of {files} files,"
         f" start-up included; median of {len(rounds)}, load {load:.1f}"
     )
-    for name in ("", "wall s", "CPU s", "jets/s", "jets/CPU s", "faster than floor", "peak MB"):
+    for name in ("", "wall s", "CPU s", "jets/s", "jets/CPU s", "× floor (CPU)", "peak MB"):
         table.add_column(name, justify="left" if not name else "right")
     for name in rounds[0]:
         cost = _median([costs[name] for costs in rounds])
