@@ -24,6 +24,7 @@ __all__ = ["BatchJobs", "BatchProxy", "BatchWorkflow", "Refused", "Silent"]
 # Between two attempts to submit while the batch system does not answer, seconds.
 _PAUSES = (2.0, 5.0, 10.0, 30.0)
 _BETWEEN_QUESTIONS = 5.0
+_REMINDED_EVERY = 300.0
 _STATUS_EVERY = 600.0
 _LAWS_OWN_WORDS = re.compile(r"^(going to submit|submitted \d+|polling took|first log file)")
 
@@ -44,6 +45,8 @@ class BatchJobs:
 
     in_queue: Mapping[str, Any] = {}
     refusal = ""
+    to_check = ""  # what may be wrong where the batch system does not answer
+    _has_answered = False
 
     def find_jobs(self) -> dict[str, Any]:
         """Name → id of this user's jobs that wait or run.
@@ -105,19 +108,38 @@ class BatchJobs:
         return self._patiently(answered)
 
     def _patiently(self, ask: Callable[[], dict[Any, Any]]) -> dict[Any, Any]:
-        silent = False
+        since = reminded = 0.0
         while True:
             try:
                 answer = ask()
             except Silent as error:
-                if not silent:
-                    say(f"the batch system does not answer ({error}); waiting for it")
-                silent = True
+                now = time.monotonic()
+                if not since:
+                    since = reminded = now
+                    say(
+                        f"the batch system does not answer ({error}); waiting for it"
+                        + ("" if self._has_answered else f"; {self._how_to_end()}")
+                    )
+                elif now - reminded >= _REMINDED_EVERY:
+                    reminded = now
+                    say(
+                        f"no answer of the batch system for {(now - since) / 60:.0f} min ({error});"
+                        f" {self._how_to_end()}"
+                    )
                 time.sleep(_BETWEEN_QUESTIONS)
                 continue
-            if silent:
-                say("the batch system answers again")
+            if since:
+                say("the batch system answers" + (" again" if self._has_answered else ""))
+            self._has_answered = True
             return answer
+
+    def _how_to_end(self) -> str:
+        if self._has_answered:
+            return f"Ctrl-C ends the waiting, the jobs go on; check {self.to_check}"
+        return (
+            "this command has not submitted anything here yet, Ctrl-C ends it; check"
+            f" {self.to_check}"
+        )
 
 
 class BatchProxy(BaseRemoteWorkflowProxy):
@@ -153,6 +175,8 @@ class BatchProxy(BaseRemoteWorkflowProxy):
     def get_extra_submission_data(
         self, job_file: str, job_id: Any, config: Any, log: Any = None
     ) -> dict[str, str]:
+        if self.job_manager.refusal:  # before law tells of it in its way
+            self._give_up_refused()
         return {"log": str(self.log_path(Path(job_file).stem, job_id))}
 
     def dump_job_data(self) -> None:
@@ -176,11 +200,6 @@ class BatchProxy(BaseRemoteWorkflowProxy):
             if listed[number]["status"] == self.job_manager.RETRY
         }
         submitted = super().submit(again)
-        if self.job_manager.refusal:
-            raise DataError(
-                f"{self.workflow_type} refuses the jobs ({self.job_manager.refusal}); mend that,"
-                " perhaps in the site, and run again"
-            )
         if submitted:
             found = sum(
                 d["job_id"] in self.job_manager.in_queue.values() for d in submitted.values()
@@ -193,13 +212,39 @@ class BatchProxy(BaseRemoteWorkflowProxy):
             )
         return submitted
 
+    def _give_up_refused(self) -> None:
+        # What was taken stays in the list, so that it can be cancelled.
+        for job in self.job_data.jobs.values():
+            if isinstance(job["job_id"], Exception):
+                job["job_id"] = self.job_data.dummy_job_id
+        self.dump_job_data()
+        raise DataError(
+            f"{self.workflow_type} refuses the jobs ({self.job_manager.refusal}); mend that,"
+            " perhaps in the site, and run again"
+        )
+
+    def cancel(self) -> None:
+        none = (self.job_data.dummy_job_id, None)
+        if any(job["job_id"] not in none for job in self.job_data.jobs.values()):
+            super().cancel()
+        else:
+            say(f"{self.task.label}: no jobs to cancel")
+
     def run(self) -> Any:
-        if not self.task.is_controlling_remote_jobs():
-            self._start_afresh()
         try:
+            if not self.task.is_controlling_remote_jobs():
+                self.task.check_site_is_filled_in()
+                self._start_afresh()
+            elif self.task.cancel_jobs and not self.list_path.is_file():
+                say(f"{self.task.label}: no jobs to cancel")
             return super().run()
         except TreasureError:
             raise
+        except Refused as error:
+            raise DataError(
+                f"{self.workflow_type} does not take questions ({error}); check"
+                f" {self.job_manager.to_check}, or run with --workflow local"
+            ) from None
         except Exception as error:
             if type(error) is not Exception:  # law raises nothing more special
                 raise
@@ -228,7 +273,7 @@ class BatchProxy(BaseRemoteWorkflowProxy):
             return f"{error}; its jobs go on, run again to go on with them"
         branches = sorted(branch for job in failed for branch in job["branches"])
         shown = ", ".join(map(str, branches[:10])) + (", …" if len(branches) > 10 else "")
-        log = shown_path(Path(failed[0]["extra"].get("log", "")))
+        log = _shown_log(Path(failed[0]["extra"].get("log", "")))
         return (
             f"{len(failed)} of {len(self.job_data)} jobs failed for good (branches {shown}); log:"
             f" {log}; mend the cause and run again: only these are submitted"
@@ -237,6 +282,10 @@ class BatchProxy(BaseRemoteWorkflowProxy):
     def _print_status_errors(self, failed_jobs: Any) -> None:
         # There is no public way to keep law from printing what `forward_dashboard_event` says.
         return
+
+
+def _shown_log(path: Path) -> str:
+    return shown_path(path) + ("" if path.is_file() else " (never written)")
 
 
 def _jobs(number: int) -> str:
@@ -261,7 +310,7 @@ class BatchWorkflow(BaseRemoteWorkflow):
         again = "is tried again" if event == "status.retry" else "is given up"
         branches = ", ".join(map(str, job["branches"][:10]))
         which = f"branch {branches}" if len(job["branches"]) == 1 else f"branches {branches}"
-        told = [f"{self.label}: {which} failed ({reason}), {again}; log: {shown_path(log)}"]
+        told = [f"{self.label}: {which} failed ({reason}), {again}; log: {_shown_log(log)}"]
         told += [f"    | {line}" for line in lines]
         if what_to_do := jobs.hint(reason, lines, self.get_task_family()):
             told.append(f"    {what_to_do}")

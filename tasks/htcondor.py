@@ -31,6 +31,7 @@ _SILENT = re.compile(
 class HTCondorJobs(BatchJobs, law.htcondor.HTCondorJobManager):
     """HTCondor's commands; what they say of jobs is read by law."""
 
+    to_check = "CONDOR_CONFIG and the server (condor_status -schedd)"
     job_grouping_submit = False
     merge_job_files = False
     chunk_size_submit = 0
@@ -93,7 +94,7 @@ def _ask(*command: str) -> str:
 
 
 def _brief(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in text.splitlines() if line.strip() not in ("", "Exiting.")]
     errors = [line for line in lines if "error" in line.lower()]
     return (errors or lines or ["no answer"])[-1][:300]
 

@@ -9,7 +9,7 @@ import law
 import luigi
 
 from treasure.config.loading import nearest
-from treasure.config.site import Site, load_site
+from treasure.config.site import FILL_IN, Site, load_site, not_filled_in
 from treasure.errors import ConfigError
 
 __all__ = ["SiteParameters"]
@@ -99,12 +99,25 @@ class SiteParameters:
         """The site."""
         return _entered(str(self.site))
 
+    def check_site_is_filled_in(self) -> None:
+        """Raise ConfigError if the site lacks what jobs need and only its user knows."""
+        loaded = load_site(_named(str(self.site)))
+        keys = not_filled_in(loaded.config)
+        if "store" in keys and not _is_default(os.environ.get("TREASURE_STORE")):
+            keys.remove("store")
+        if keys:
+            files = ", ".join(dict.fromkeys(loaded.origins[key] for key in keys))
+            raise ConfigError(
+                f"{files}: {', '.join(keys)} still to be filled in; do it there, or in a site of"
+                f" your own that begins with `defaults: {loaded.name}`"
+            )
+
 
 @lru_cache(maxsize=4)
 def _entered(name: str) -> Site:
     """A site, whose store, scratch and servers are used by this process and its children."""
-    site: Site = load_site(name or os.environ.get("TREASURE_SITE") or "local").config
-    if site.store and _is_default(os.environ.get("TREASURE_STORE")):
+    site: Site = load_site(_named(name)).config
+    if site.store and site.store != FILL_IN and _is_default(os.environ.get("TREASURE_STORE")):
         store = os.path.expandvars(str(Path(site.store).expanduser()))
         if "$" in store:
             raise ConfigError(
@@ -118,6 +131,10 @@ def _entered(name: str) -> Site:
         os.environ["TREASURE_XROOTD_SERVERS"] = ",".join(site.xrootd.redirectors)
         os.environ["TREASURE_XROOTD_REPLACES"] = ",".join(site.xrootd.replaces)
     return site
+
+
+def _named(name: str) -> str:
+    return name or os.environ.get("TREASURE_SITE") or "local"
 
 
 def _is_default(store: str | None) -> bool:

@@ -46,6 +46,7 @@ class SlurmJobs(BatchJobs, law.slurm.SlurmJobManager):
     """
 
     chunk_size_query = 500
+    to_check = "SLURM_CONF and the server (scontrol ping)"
 
     def find_jobs(self) -> dict[str, int]:
         listed = _ask("squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%i %T %j")
@@ -170,7 +171,7 @@ def _ask(*command: str) -> str:
 
 def _brief(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    last = re.sub(r"^\w+: (error: )?", "", lines[-1]) if lines else "no answer"
+    last = re.sub(r"^\w+: ((error|fatal): )?", "", lines[-1]) if lines else "no answer"
     return last[:300]
 
 

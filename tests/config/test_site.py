@@ -3,7 +3,7 @@
 import pytest
 
 from treasure.config.loading import available
-from treasure.config.site import SITES, Resources, load_site
+from treasure.config.site import SITES, Resources, load_site, not_filled_in
 from treasure.errors import ConfigError
 
 
@@ -52,6 +52,7 @@ def test_a_site_starts_from_another_and_its_own_values_win(tmp_path):
         ("workflow: slrum", "workflow: found 'slrum'; did you mean 'slurm'?"),
         ("resources: {SkimJet: {cpus: 2}}", "no stage 'SkimJet'; did you mean 'SkimJets'?"),
         ("resources: {SkimJets: {cpus: 0}}", "resources.SkimJets.cpus: found 0"),
+        ("slurm: {extra: {'--exclude': x}}", "'--exclude' has dashes; write 'exclude'"),
         ("environment: {kind: container}", "an image is needed"),
         ("xrootd: {redirectors: ['root://a.b//']}", "is not a host or host:port"),
     ],
@@ -68,3 +69,10 @@ def test_a_mistake_is_one_line_that_names_the_file(tmp_path, text, told):
 def test_the_name_of_no_site_has_a_nearest_match():
     with pytest.raises(ConfigError, match="did you mean 'generic_slurm'"):
         load_site("generic_slrum")
+
+
+def test_a_site_says_what_is_still_to_be_filled_in(tmp_path):
+    assert not_filled_in(load_site("generic_slurm").config) == []
+    assert not_filled_in(load_site("fnal_lpc").config) == ["store", "environment.image"]
+    mine = written(tmp_path, "defaults: fnal_lpc\nstore: /here\nenvironment: {image: my.sif}\n")
+    assert not_filled_in(load_site(mine).config) == []

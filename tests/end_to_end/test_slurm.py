@@ -254,7 +254,8 @@ def test_branches_share_jobs_and_jobs_take_turns(batch):
 def test_what_slurm_refuses_is_one_line(batch):
     batch.site.write_text("defaults: generic_slurm\nslurm: {partition: nowhere}\n")
     assert batch.run(STAGE) != 0
-    assert "error in ToldStage" in batch.output and "Invalid partition name" in batch.output
+    assert "error in ToldStage" in batch.output
+    assert batch.output.count("Invalid partition name") == 1, batch.output
     assert "Traceback" not in batch.output
     assert batch.jobs() == {}
 

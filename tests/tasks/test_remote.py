@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks import htcondor, jobs, slurm
+from tasks import batch, htcondor, jobs, slurm
 from tasks.batch import Refused, Silent
 from tasks.jets import WriteH5
 from tasks.skim import SkimJets
 from treasure.config.site import Environment, HTCondor, Resources, Slurm
-from treasure.errors import ConfigError
+from treasure.errors import ConfigError, DataError
 
 ASKED = Resources(memory_gb=2, hours=1.5, cpus=4, gpus=1, disk_gb=10)
 SCRIPT = Path("/store/test/SkimJets/qcd/v1-0/jobs/job.sh")
@@ -21,6 +21,20 @@ SCRIPT = Path("/store/test/SkimJets/qcd/v1-0/jobs/job.sh")
 def skim(tmp_path, monkeypatch):
     monkeypatch.setenv("TREASURE_STORE", str(tmp_path))
     return SkimJets(version="v1", config="test", dataset="qcd", workflow="slurm")
+
+
+@pytest.fixture
+def commands(tmp_path, monkeypatch):
+    """Writes stand-ins for commands of batch systems, which are found before others."""
+    folder = tmp_path / "commands"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+    def write(name: str, script: str) -> None:
+        (folder / name).write_text(f"#!/bin/bash\n{script}\n")
+        (folder / name).chmod(0o755)
+
+    return write
 
 
 def test_the_way_to_run_is_handed_on_and_in_no_fingerprint(tmp_path, monkeypatch):
@@ -209,3 +223,92 @@ def test_the_end_of_a_log_tells_what_happened_once(tmp_path):
 def test_what_to_do_is_said_where_it_is_known(said, word):
     told = jobs.hint("exit code 1", [said], "SkimJets")
     assert (word in told) if word else (told == "")
+
+
+@pytest.mark.parametrize(
+    ("workflow", "command", "says", "told"),
+    [
+        (
+            "slurm", "squeue", "squeue: fatal: Could not establish a configuration source",
+            "slurm does not take questions .*squeue: Could not establish.*check SLURM_CONF",
+        ),
+        (
+            "htcondor", "condor_q", "or put a condor_config file in /etc/condor/\nExiting.",
+            "htcondor does not take questions .*put a condor_config.*check CONDOR_CONFIG",
+        ),
+    ],
+)  # fmt: skip
+def test_a_batch_system_that_is_not_set_up_is_told_in_a_line(
+    tmp_path, monkeypatch, commands, workflow, command, says, told
+):
+    monkeypatch.setenv("TREASURE_STORE", str(tmp_path / "store"))
+    commands(command, f"echo '{says}' >&2; exit 1")
+    commands("condor_version", "echo '$CondorVersion: 24.0.1 2024-10-31 $'")
+    task = SkimJets(version="v1", config="test", dataset="qcd", workflow=workflow)
+    with pytest.raises(DataError, match=told) as error:
+        task.workflow_proxy.run()
+    assert "\n" not in str(error.value)
+
+
+def test_of_a_server_that_does_not_answer_is_said_again_and_again(
+    tmp_path, monkeypatch, capsys, commands
+):
+    monkeypatch.setattr(batch, "_BETWEEN_QUESTIONS", 0)
+    monkeypatch.setattr(batch, "_REMINDED_EVERY", 0)
+    script = f"""echo x >> {tmp_path}/asked
+    case $(wc -l < {tmp_path}/asked) in
+      4|6) echo "7 RUNNING mine" ;;
+      *) echo "squeue: error: Unable to contact slurm controller" >&2; exit 1 ;;
+    esac"""
+    commands("squeue", script)
+    manager = slurm.SlurmJobs()
+    assert manager.patiently_found() == {"mine": 7}
+    first, *reminders, last = capsys.readouterr().out.splitlines()
+    assert "does not answer (squeue: Unable to contact slurm controller)" in first
+    assert len(reminders) == 2 and all("no answer of the" in line for line in reminders)
+    for line in (first, *reminders):
+        assert "not submitted anything here yet, Ctrl-C ends it; check SLURM_CONF" in line
+    assert last == "the batch system answers"
+    manager.patiently_found()
+    first, last = capsys.readouterr().out.splitlines()
+    assert first.endswith("; waiting for it") and last.endswith("answers again")
+
+
+def test_a_job_is_not_submitted_from_a_site_that_is_not_filled_in(tmp_path, monkeypatch, commands):
+    monkeypatch.setenv("TREASURE_STORE", str(tmp_path / "store"))
+    commands("squeue", f"touch {tmp_path}/asked")
+    task = SkimJets(version="v1", config="test", dataset="qcd", site="nersc_perlmutter")
+    with pytest.raises(ConfigError, match=r"nersc_perlmutter.yaml: slurm.account still to be"):
+        task.workflow_proxy.run()
+    assert not (tmp_path / "asked").exists()
+
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("defaults: nersc_perlmutter\nslurm: {account: m1234}\n")
+    task = SkimJets(version="v1", config="test", dataset="qcd", site=str(mine))
+    task.check_site_is_filled_in()
+
+
+def test_a_store_that_is_chosen_needs_no_filling_in(tmp_path, monkeypatch):
+    monkeypatch.setenv("TREASURE_HOME", str(tmp_path))
+    monkeypatch.setenv("TREASURE_STORE", str(tmp_path / "data"))  # as setup.sh sets it
+    task = SkimJets(version="v1", config="test", dataset="qcd", site="cern_lxbatch")
+    with pytest.raises(ConfigError, match=r"cern_lxbatch.yaml: store still to be"):
+        task.check_site_is_filled_in()
+    monkeypatch.setenv("TREASURE_STORE", str(tmp_path / "chosen"))
+    task.check_site_is_filled_in()
+
+
+def test_with_no_jobs_to_cancel_it_says_so(skim, capsys):
+    task = SkimJets(version="v1", config="test", dataset="qcd", workflow="slurm", cancel_jobs=True)
+    task.workflow_proxy.run()
+    assert capsys.readouterr().out == "SkimJets qcd: no jobs to cancel\n"
+
+
+def test_a_log_that_was_never_written_is_named_as_such(skim, tmp_path, capsys):
+    log = tmp_path / "a.log"
+    job = {"extra": {"log": str(log)}, "error": "failed", "code": 1, "branches": [0]}
+    skim.forward_dashboard_event(None, job, "status.failed", 1)
+    assert "a.log (never written)" in capsys.readouterr().out
+    log.write_text("it began\n")
+    skim.forward_dashboard_event(None, job, "status.failed", 1)
+    assert "never written" not in capsys.readouterr().out

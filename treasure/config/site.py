@@ -16,9 +16,15 @@ from treasure.config.loading import LoadedConfig, find, note_origins, overlay, r
 from treasure.config.section import Section
 from treasure.errors import ConfigError
 
-__all__ = ["SITES", "Environment", "HTCondor", "Resources", "Site", "Slurm", "XRootD", "load_site"]
+__all__ = [
+    "FILL_IN", "SITES", "Environment", "HTCondor", "Resources", "Site", "Slurm", "XRootD",
+    "load_site", "not_filled_in",
+]  # fmt: skip
 
 SITES = "sites"
+
+# The value of what a site needs and only its user knows.
+FILL_IN = "FILL_IN"
 
 _DEFAULT = "default"
 
@@ -67,6 +73,14 @@ class Slurm(Section):
     ask_memory: bool = Field(
         True, description="say --mem; false where whole nodes are given, whatever they have"
     )
+
+    @field_validator("extra")
+    @classmethod
+    def _without_dashes(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in value:
+            if name.startswith("-"):
+                raise ValueError(f"{name!r} has dashes; write {name.lstrip('-')!r}")
+        return value
 
 
 class HTCondor(Section):
@@ -199,6 +213,17 @@ def _load(path: Path, _changed: int) -> LoadedConfig:
     except ValidationError as error:
         raise ConfigError(explain(error, values, origins, shown(path), Site)) from None
     return LoadedConfig(path.stem, site, origins)
+
+
+def not_filled_in(site: Section) -> list[str]:
+    """Dotted keys of a site, such as ``slurm.account``, that its user has still to fill in."""
+    found = []
+    for name, value in site:
+        if isinstance(value, Section):
+            found += [f"{name}.{key}" for key in not_filled_in(value)]
+        elif value == FILL_IN:
+            found.append(name)
+    return found
 
 
 def _layers(path: Path, origins: dict[str, str], seen: tuple[Path, ...]) -> dict[str, Any]:
