@@ -111,6 +111,10 @@ class FilesetBranches(BranchedTask):
             return dict.fromkeys(range(groups))
         return {0: None}
 
+    def numbers_known(self, branches: dict[int, Any]) -> bool:
+        # a simulation's follow from the configuration, before the fileset exists
+        return super().numbers_known(branches) or self.entry.source.kind == "simulation"
+
     def files(self) -> list[Any]:
         """The files of this branch, from the fileset as it is now.
 

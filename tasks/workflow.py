@@ -11,6 +11,7 @@ from tasks.base import DatasetTask
 from tasks.made_of import MadeOf, note_files
 from tasks.remote import Workflow
 from tasks.stage import Stage, StageTarget
+from treasure.errors import ConfigError
 
 __all__ = ["BranchedTask"]
 
@@ -32,12 +33,15 @@ class BranchedTask(DatasetTask, Workflow):
 
     exclude_index = True
 
+    _branches_exist = False  # those of --branches were looked up
+
     imports: ClassVar[tuple[str, ...]] = ()
     """Modules that `run` imports. A process is forked for each branch: what takes seconds to import
     is imported before, once. Not for torch, which does not survive forks once it was used."""
 
     def deps(self) -> Any:
         if self.is_branch():  # luigi asks it of what is missing, before it forks
+            self.as_workflow().refuse_unknown_branch(self.branch)
             for module in self.imports:
                 importlib.import_module(module)
         return super().deps()
@@ -76,6 +80,8 @@ class BranchedTask(DatasetTask, Workflow):
         }
 
     def output(self) -> Any:
+        if self.is_branch():
+            self.as_workflow().refuse_unknown_branch(self.branch)
         return self.as_workflow().branch_target(self.branch)  # of a workflow, law asks its proxy
 
     def branch_target(self, branch: int) -> StageTarget:
@@ -96,13 +102,32 @@ class BranchedTask(DatasetTask, Workflow):
             yield stage
 
     def get_branch_map(self, *args: Any, **kwargs: Any) -> dict[int, Any]:
-        if self.is_workflow() and self.branches and not self.cache_branch_map:
-            # What --branches asks for cannot be looked up in a map that is not the real one.
+        looked_up = self.cache_branch_map and self._branches_exist
+        if self.is_workflow() and self.branches and not looked_up:
             everything: dict[int, Any] = self.create_branch_map()
+            if everything and self.numbers_known(everything):
+                # law leaves out what does not exist, and takes nothing left for everything
+                for asked in self.branches:
+                    if not any(_is_in(asked, number) for number in everything):
+                        raise _no_such("--branches", ":".join(_texts(asked)), self, everything)
+                self._branches_exist = True
+            # What --branches asks for cannot be looked up in a map that is not the real one.
             if None in everything.values():
                 return everything
         known: dict[int, Any] = super().get_branch_map(*args, **kwargs)
         return known
+
+    def numbers_known(self, branches: dict[int, Any]) -> bool:
+        """Whether a branch map has the numbers that there will be."""
+        return None not in branches.values()
+
+    def refuse_unknown_branch(self, branch: int) -> None:
+        """ConfigError if this workflow is known to have no such branch."""
+        if branch in self.branch_map:
+            return
+        everything: dict[int, Any] = self.create_branch_map()  # also what --branches leaves out
+        if everything and branch not in everything and self.numbers_known(everything):
+            raise _no_such("--branch", str(branch), self, everything)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -131,3 +156,23 @@ class BranchedTask(DatasetTask, Workflow):
     @property
     def label(self) -> str:
         return f"{super().label} {self.branch}" if self.is_branch() else super().label
+
+
+def _is_in(asked: tuple[int | None, ...], number: int) -> bool:
+    """Whether a branch is the one, or in the range without its end, of a part of --branches."""
+    if len(asked) == 1:
+        return number == asked[0]
+    start, stop = asked
+    return (start is None or number >= start) and (stop is None or number < stop)
+
+
+def _texts(asked: tuple[int | None, ...]) -> list[str]:
+    return ["" if number is None else str(number) for number in asked]
+
+
+def _no_such(
+    flag: str, asked: str, workflow: BranchedTask, branches: dict[int, Any]
+) -> ConfigError:
+    first, last = min(branches), max(branches)
+    there = f"branches {first} to {last}" if last > first else f"one branch, {first}"
+    return ConfigError(f"{flag} {asked}: {workflow.label} has {there}")

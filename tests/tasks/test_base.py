@@ -342,6 +342,46 @@ def test_branches_asked_for_before_they_are_known_are_the_ones_that_run():
     assert list(whole.branch_map) == [1]
 
 
+@pytest.mark.parametrize(
+    ("family", "branches", "told"),
+    [
+        (SkimJets, ((7,),), r"--branches 7: SkimJets qcd has branches 0 to 1$"),
+        (SkimJets, ((0,), (7,)), r"--branches 7: SkimJets qcd has branches 0 to 1$"),
+        (SkimJets, ((2, 9),), r"--branches 2:9: SkimJets qcd has"),
+        (SimulatePFNano, ((5, None),), r"--branches 5:: SimulatePFNano qcd has"),
+    ],
+)
+@pytest.mark.parametrize("workflow", ["local", "slurm"])
+def test_branches_that_do_not_exist_are_refused(family, branches, told, workflow, tmp_path):
+    task = family(config="test", branches=branches, workflow=workflow)
+    for look in (task.complete, task.output, lambda: task.branch_map):
+        with pytest.raises(ConfigError, match=told):
+            look()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("branches", [((0, 10),), ((1,),), ((None, 1),), ((0, 1), (1,))])
+def test_a_range_may_be_longer_than_there_are_branches(branches):
+    assert set(SimulatePFNano(config="test", branches=branches).branch_map) <= {0, 1}
+
+
+@pytest.mark.parametrize("family", [SimulatePFNano, SkimJets])
+def test_a_branch_that_does_not_exist_is_refused(family, tmp_path):
+    told = rf"--branch 9: {family.__name__} qcd has branches 0 to 1$"
+    for look in ("complete", "output", "deps"):
+        with pytest.raises(ConfigError, match=told):
+            getattr(family(config="test", branch=9), look)()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_shard_that_does_not_exist_is_refused_once_the_shards_are_known():
+    missing = {"branch": 5, **SMALL}
+    assert not fresh(WriteH5, **missing).complete()
+    _finish(MergeCutflows(**SMALL), cutflow=_merged(25))
+    with pytest.raises(ConfigError, match=r"--branch 5: WriteH5 \S+ has branches 0 to"):
+        fresh(WriteH5, **missing).deps()
+
+
 def test_shards_of_other_files_than_the_fileset_lists_now_are_refused(tmp_path):
     config = _local_config(tmp_path, "/data/*.root")
     _finish(MergeCutflows(config=config), cutflow=_merged(5, files="ab"))
