@@ -31,7 +31,7 @@ from tasks.executing import ExecutorParameters
 from tasks.following import follow_failures, missing
 from tasks.interruption import end_well
 from tasks.messages import say, shown_path, summary_line
-from tasks.parameters import OverridesParameter
+from tasks.parameters import OverridesParameter, tell_option
 from tasks.progress import Progress
 from tasks.site import SiteParameters
 from tasks.stage import DoneByAnother, Stage, StageTarget, alone_in
@@ -110,6 +110,22 @@ class TreasureTask(ExecutorParameters, SiteParameters, law.Task):
         super().__init_subclass__(**options)
         if "run" in vars(cls):
             cls.run = _unless_done(vars(cls)["run"])
+
+    @classmethod
+    def get_params(cls) -> list[tuple[str, Any]]:
+        named: list[tuple[str, Any]] = super().get_params()
+        for name, parameter in named:
+            tell_option(parameter, name)
+        return named
+
+    @classmethod
+    def get_param_values(cls, params: Any, args: Any, kwargs: Any) -> Any:
+        try:
+            return super().get_param_values(params, args, kwargs)
+        except ValueError as error:  # so luigi wraps what --SkimJets-retries and the like raise
+            if isinstance(error.__cause__, ConfigError):
+                raise error.__cause__ from None
+            raise
 
     # Law compares each task with all that were added before: two tasks are equal as luigi says,
     # but without law's lookup of attributes.

@@ -1,6 +1,7 @@
 """How SkimJets reads its chunks: parameters that every stage hands to those before it."""
 
 import mmap
+import re
 import zlib
 from typing import Any, ClassVar
 
@@ -14,6 +15,9 @@ from treasure.errors import ConfigError
 __all__ = ["ExecutorParameters", "check_executor"]
 
 _EXECUTORS = ("iterative", "futures", "dask")
+
+# [protocol://]host:port, perhaps with a path; or inproc:// and the like, which have no port.
+_ADDRESS = re.compile(r"(?:[a-z]+://)?[^\s/]+:[0-9]+(?:/\S*)?|(?!tcp:|tls:)[a-z]+://\S+")
 
 # Shared with the worker processes that are forked later: which lines were said, by their hash.
 _said = mmap.mmap(-1, 4096)
@@ -74,9 +78,18 @@ def check_executor(executor: str, workers: int, dask_address: str) -> None:
         )
     if workers < 0:
         raise ConfigError(f"--executor-workers {workers}: expected 1 or more, or 0: all cores")
+    if workers and executor == "iterative":
+        raise ConfigError(
+            f"--executor-workers {workers}: --executor is iterative, which has none; add --executor"
+            " futures or dask, or say with --workers how many branches run at once"
+        )
     if dask_address and executor != "dask":
         raise ConfigError(
             f"--dask-address {dask_address}: --executor is {executor}; add --executor dask"
+        )
+    if dask_address and not _ADDRESS.fullmatch(dask_address):
+        raise ConfigError(
+            f"--dask-address {dask_address}: expected host and port, such as tcp://host:8786"
         )
 
 

@@ -5,7 +5,9 @@ from typing import Any
 
 import luigi
 
-__all__ = ["OverridesParameter"]
+from treasure.errors import ConfigError
+
+__all__ = ["OverridesParameter", "tell_option"]
 
 
 class _Append(argparse.Action):
@@ -50,3 +52,23 @@ class OverridesParameter(luigi.Parameter):
 
     def serialize(self, value: Any) -> str:
         return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def tell_option(parameter: luigi.Parameter, name: str) -> None:
+    """Let a parameter say its option where it cannot read a value; repeating changes nothing.
+
+    A parameter does not know its name, and luigi lets what it raises pass with a traceback.
+    """
+    if "parse" in vars(parameter):
+        return
+    parse = parameter.parse
+
+    def parse_or_tell(value: Any) -> Any:
+        try:
+            return parse(value)
+        except ValueError as error:
+            whole = isinstance(parameter, luigi.IntParameter)
+            told = "expected a whole number" if whole else str(error)
+            raise ConfigError(f"--{name.replace('_', '-')} {value}: {told}") from None
+
+    parameter.parse = parse_or_tell

@@ -11,6 +11,7 @@ import traceback
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from luigi.cmdline_parser import CmdlineParser
 
 import tasks.jets
 from tasks.base import DatasetTask
@@ -380,6 +381,24 @@ def test_a_shard_that_does_not_exist_is_refused_once_the_shards_are_known():
     _finish(MergeCutflows(**SMALL), cutflow=_merged(25))
     with pytest.raises(ConfigError, match=r"--branch 5: WriteH5 \S+ has branches 0 to"):
         fresh(WriteH5, **missing).deps()
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("--max-runtime abc", "--max-runtime abc: cannot parse duration string 'abc'"),
+        ("--poll-interval=abc", "--poll-interval abc: cannot parse duration string 'abc'"),
+        ("--retries abc", "--retries abc: expected a whole number"),
+        ("--SkimJets-retries abc", "--retries abc: expected a whole number"),
+        ("--branch abc", "--branch abc: expected a whole number"),
+        ("--branches x", "--branches x: range 'x' contains non-integer elements"),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_told_with_its_option(option, told):
+    line = ["SkimJets", "--module", "tasks.skim", "--version", "v1", *option.split()]
+    with CmdlineParser.global_instance(line) as parser, pytest.raises(ConfigError) as error:
+        parser.get_task_obj()
+    assert str(error.value) == told
 
 
 def test_shards_of_other_files_than_the_fileset_lists_now_are_refused(tmp_path):

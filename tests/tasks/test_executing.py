@@ -38,11 +38,24 @@ def test_later_stages_hand_the_executor_on_and_no_fingerprint_knows_it():
         ({"executor": "future"}, "--executor future: .*did you mean 'futures'"),
         ({"executor": "futures", "executor_workers": -1}, "--executor-workers -1: expected"),
         ({"dask_address": "tcp://a:1"}, "--executor is iterative; add --executor dask"),
+        ({"executor_workers": 3}, "--executor-workers 3: --executor is iterative, which has none"),
+        (
+            {"executor": "dask", "dask_address": "nonsense"},
+            "--dask-address nonsense: expected host",
+        ),
+        ({"executor": "dask", "dask_address": "tcp://host"}, "--dask-address tcp://host: expected"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(parameters, message):
     with pytest.raises(ConfigError, match=message):
         SkimJets(config="test", **parameters)
+
+
+@pytest.mark.parametrize(
+    "address", ["host:8786", "tcp://10.0.0.1:8786", "tls://[::1]:8786", "ws://host:80/ws"]
+)
+def test_addresses_of_schedulers_are_taken(address):
+    assert SkimJets(config="test", executor="dask", dask_address=address).dask_address == address
 
 
 def skims(store: Path) -> dict[str, str]:
