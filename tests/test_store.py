@@ -161,8 +161,10 @@ def test_manifest_refuses_files_that_are_absent_or_elsewhere(tmp_path):
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"files": []}', "\xff"])
 def test_a_damaged_manifest_is_named(tmp_path, text):
     (tmp_path / "manifest.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(DataError, match=r"manifest\.json"):
+    with pytest.raises(DataError, match=r"manifest\.json") as error:
         store.read_manifest(tmp_path)
+    assert str(error.value).endswith(f". Remove {tmp_path} and run again")
+    assert str(error.value).lower().count("remove") == 1
 
 
 def test_write_json_refuses_nan_and_leaves_nothing(tmp_path):

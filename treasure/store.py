@@ -212,12 +212,16 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     DataError
         If the file is missing or is not JSON.
     """
+    return _read_json(Path(path), "; remove it and run again")
+
+
+def _read_json(path: Path, remedy: str) -> Any:
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not valid JSON ({error}); remove it and run again") from None
+        raise DataError(f"{path}: not valid JSON ({error}){remedy}") from None
 
 
 def remembered(read: Callable[[Path], T]) -> Callable[[Path], T]:
@@ -307,14 +311,15 @@ def read_manifest(directory: str | os.PathLike[str]) -> dict[str, Any]:
         If there is none, or it is damaged.
     """
     path = Path(directory) / MANIFEST
-    manifest = read_json(path)
+    remedy = f". Remove {path.parent} and run again"
+    manifest = _read_json(path, remedy)
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
-        raise DataError(f"{path}: not a manifest (no table of files); remove it and run again")
+        raise DataError(f"{path}: not a manifest (no table of files){remedy}")
     checksum = manifest.pop("checksum", None)
     if checksum is not None and checksum != fingerprint(manifest):
         raise DataError(
             f"{path}: its checksum does not fit its content; it was damaged or changed after it was"
-            f" written. Remove {path.parent} and run again"
+            f" written{remedy}"
         )
     return manifest
 

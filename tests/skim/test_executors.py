@@ -268,3 +268,23 @@ def test_the_files_of_a_branch_are_shared_out_by_chunk_or_by_file_where_they_are
     assert [len(job.bounds) for job in staged] == [4, 6, 2]
     assert all(job.verify for job in staged)
     assert [b for job in staged for b in job.bounds] == [b for job in chunks for b in job.bounds]
+
+
+@pytest.mark.slow
+def test_an_interrupt_of_all_processes_is_told_by_none_of_the_workers(tmp_path):
+    (tmp_path / "in").mkdir()
+    folder = faults(tmp_path / "in", "wait")
+    (tmp_path / "script.py").write_text(_SCRIPT)
+    command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path), "dask"]
+    with open(tmp_path / "log", "w") as log:
+        parent = subprocess.Popen(
+            command, env=os.environ | {"PYTHONPATH": str(HOME)}, stdout=log, stderr=log,
+            start_new_session=True,
+        )  # fmt: skip
+    _await(lambda: len(list(folder.glob("waits-*"))) == 2)
+    children = psutil.Process(parent.pid).children(recursive=True)
+    os.killpg(parent.pid, signal.SIGINT)  # as Ctrl-C does
+    parent.wait(60)
+    _await(lambda: not psutil.wait_procs(children, timeout=0.1)[1])
+    text = (tmp_path / "log").read_text()
+    assert "Dask Worker process" not in text and "_bootstrap" not in text

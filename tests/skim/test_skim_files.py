@@ -16,7 +16,7 @@ from treasure.errors import ConfigError, DataError
 from treasure.fileset.inspection import inspect_file
 from treasure.skim.parts import read_parts
 from treasure.skim.run import skim_files
-from treasure.store import checksums
+from treasure.store import checksums, write_manifest
 
 AOJ = Path(__file__).resolve().parents[2] / "config" / "selections" / "aoj.yaml"
 
@@ -293,7 +293,10 @@ def test_a_file_that_changed_is_refused(tmp_path, selection, dataset):
         wrong = now.model_copy(update={"entries": 19})
         skim_files([wrong], "x", dataset, selection, tmp_path / "s")
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(DataError, match="size is"):
+    with pytest.raises(DataError, match=r"size is .*; copy it again .* --version of their own$"):
+        skim_files([now], "x", dataset, selection, tmp_path / "s")
+    write_manifest(tmp_path, files=[path])  # so an earlier stage made it
+    with pytest.raises(DataError, match=rf"; remove {tmp_path} and run SimulatePFNano again"):
         skim_files([now], "x", dataset, selection, tmp_path / "s")
     path.unlink()
     with pytest.raises(DataError, match="no such file"):

@@ -1,12 +1,14 @@
 """The executor that runs jobs on a Dask cluster: one that is there, or one on this machine."""
 
 import logging
+import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from multiprocessing.resource_tracker import ensure_running
 from typing import Any
 
 import cloudpickle
@@ -103,12 +105,13 @@ class Dask:
     def _cluster(self) -> AbstractContextManager[Any]:
         if self.address:
             return nullcontext(self.address)
-        return LocalCluster(
-            n_workers=self.workers,
-            threads_per_worker=1,
-            dashboard_address="127.0.0.1:8787",  # another port, where that is taken
-            silence_logs=logging.CRITICAL,
-        )
+        with _workers_without_interrupts():
+            return LocalCluster(
+                n_workers=self.workers,
+                threads_per_worker=1,
+                dashboard_address="127.0.0.1:8787",  # another port, where that is taken
+                silence_logs=logging.CRITICAL,
+            )
 
     def _client(self, where: Any) -> Client:
         try:
@@ -181,6 +184,21 @@ def _other_versions(client: Client) -> str:
         if name in here and version != here[name]
     }
     return ", ".join(sorted(found))
+
+
+@contextmanager
+def _workers_without_interrupts() -> Iterator[None]:
+    """Ctrl-C goes to this process, which ends its workers; they would print tracebacks.
+
+    The thread that starts them, also again when they died, is made here, and it and they inherit
+    what is held back. A Ctrl-C meanwhile comes at the end.
+    """
+    ensure_running()  # if it starts this process later, Python lets interrupts through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

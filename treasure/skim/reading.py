@@ -27,6 +27,7 @@ from treasure.fileset.remote import (
 from treasure.skim.luminosity_blocks import luminosity_blocks
 from treasure.skim.memory import keep_freed_memory, release_chunk
 from treasure.skim.processor import SkimProcessor, SkimSchema
+from treasure.store import MANIFEST
 
 __all__ = ["check_checksum", "check_size", "chunk_bounds", "read_file"]
 
@@ -134,8 +135,7 @@ def _compare_checksums(file: FilesetFile, adler32: str) -> None:
     if file.checksum is not None and not same_checksum(found, file.checksum):
         raise DataError(
             f"{file.location}: damaged, or changed since the fileset was made: its checksum is"
-            f" {found}, was {file.checksum}; copy or make it again, or give the new files a"
-            " --version of their own"
+            f" {found}, was {file.checksum}; {_bring_back(file)}"
         )
 
 
@@ -239,8 +239,17 @@ def _verified(file: FilesetFile, path: str, options: dict[str, Any]) -> set[tupl
 def _changed(file: FilesetFile, what: str, now: object, then: object) -> DataError:
     return DataError(
         f"{file.location}: file changed since the fileset was made: {what} is {now}, was {then};"
-        " give the new files a --version of their own"
+        f" {_bring_back(file)}"
     )
+
+
+def _bring_back(file: FilesetFile) -> str:
+    """What to do about a file that is not as the fileset says."""
+    folder = Path(file.location).parent
+    if not is_url(file.location) and (folder / MANIFEST).is_file():  # made by an earlier stage
+        return f"remove {folder} and run SimulatePFNano again, which makes the same file"
+    again = "put it back" if is_url(file.location) else "copy it again from where it came"
+    return f"{again}; if it was meant to change, give the new files a --version of their own"
 
 
 def _explained(error: Exception, file: FilesetFile) -> TreasureError:
