@@ -2,14 +2,16 @@
 
 Repeats the events of a CMS PFNano file (layout A) with their candidates in another order each time,
 so that values and their precision stay those of CMS while LZMA finds no long repetition, as layout
-A and, without the links, as layout C. Runs SkimJets and WriteH5 on both as a user does, and
-multiplies: processor seconds beyond the start-up by events, bytes by jets.
+A and, without the links, as layout C. Runs SkimJets and WriteH5 on one and on several copies of
+that file as a user does, and multiplies: processor seconds beyond those for one by events, bytes by
+jets.
 
-    python benchmarks/cms_events.py FILE.root --events 2000
+    python benchmarks/cms_events.py FILE.root --events 500 --files 9
 """
 
 import argparse
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import uproot
+from many_files import UUID_IN_HEADER
 from rich.console import Console
 from rich.table import Table
 from skim_speed import Cost, measured
@@ -34,7 +37,11 @@ _CONFIG = """
 defaults: aoj
 datasets:
   jetht_2016g: null
-  mine: {{source: {{kind: local, files: ["{file}"]}}, label: 0, is_mc: true}}
+  mine:
+    source: {{kind: local, files: ["{files}"]}}
+    label: 0
+    is_mc: true
+    files_per_branch: {n_files}
 selection: {{triggers: []}}
 """
 
@@ -43,39 +50,38 @@ def main() -> None:
     """Run everything in a folder that is removed at the end."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path, help="events to repeat: PFNano of CMS, layout A")
-    parser.add_argument("--events", type=int, default=2_000)
+    parser.add_argument("--events", type=int, default=500, help="in a file")
+    parser.add_argument("--files", type=int, default=9)
     parser.add_argument("--folder", help="where to work; default: a temporary one")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        for table in tables(options.file, options.events, Path(folder)):
+        for table in tables(options.file, options.events, options.files, Path(folder)):
             Console().print(table)
 
 
-def tables(source: Path, events: int, folder: Path) -> Iterator[Table]:
+def tables(source: Path, events: int, files: int, folder: Path) -> Iterator[Table]:
     """What was measured, and what follows."""
-    measurements = Table(title=f"{events:,} events of CMS, one core")
-    for name in ("layout", "kB/event", "jets/event", "SkimJets, events/CPU s",
-                 "WriteH5, jets/CPU s", "skim, bytes/jet", "h5, bytes/jet"):  # fmt: skip
+    measurements = Table(title=f"{events * files:,} events of CMS, one core")
+    for name in ("layout", "kB/event", "jets/event", "events/CPU s", "skim, bytes/jet",
+                 "h5, bytes/jet"):  # fmt: skip
         measurements.add_column(name, justify="right" if name != "layout" else "left")
     predictions = Table(title=f"Prediction, {_CORES:,} cores")
     for name in ("events", "layout", "core hours", "wall hours", f"jobs of {_JOB_HOURS:.0f} h",
                  "skims, TB", "h5, TB"):  # fmt: skip
         predictions.add_column(name, justify="right" if name != "events" else "left")
     columns = _read(source)
-    small, large = events // 10, events
     for layout in "AC":
-        few, many = (Case(folder / f"{layout}{n}", columns, layout, n) for n in (small, large))
-        extra = large - small
-        per_event = (many.skim.cpu - few.skim.cpu) / extra
-        jets = many.jets - few.jets
-        per_jet = (many.write.cpu - few.write.cpu) / jets
+        first = folder / f"{layout}.root"
+        _write(first, columns, layout, events)
+        one, many = (Case(folder / f"{layout}{n}", first, n) for n in (1, files))
+        per_event = (many.cpu - one.cpu) / (events * (files - 1))
         measurements.add_row(
-            layout, f"{many.bytes_read / large / 1e3:.0f}", f"{jets / extra:.2f}",
-            f"{1 / per_event:,.0f}", f"{1 / per_jet:,.0f}",
-            f"{many.skim_bytes / many.jets:,.0f}", f"{many.h5_bytes / many.jets:,.0f}",
+            layout, f"{first.stat().st_size / events / 1e3:.0f}", f"{one.jets / events:.2f}",
+            f"{1 / per_event:,.0f}", f"{many.skim_bytes / many.jets:,.0f}",
+            f"{many.h5_bytes / many.jets:,.0f}",
         )  # fmt: skip
         for name, (n_events, n_jets) in _CAMPAIGNS.items():
-            hours = (n_events * per_event + n_jets * per_jet) / 3600
+            hours = n_events * per_event / 3600
             predictions.add_row(
                 name, layout, f"{hours:,.0f}", f"{hours / _CORES:.2g}",
                 f"{hours / _JOB_HOURS:,.0f}", f"{n_jets * many.skim_bytes / many.jets / 1e12:.2f}",
@@ -86,20 +92,21 @@ def tables(source: Path, events: int, folder: Path) -> Iterator[Table]:
 
 
 class Case:
-    """One file, skimmed and written as a jet table in a store of its own."""
+    """Copies of one file, skimmed and written as a jet table in a store of their own."""
 
-    def __init__(self, folder: Path, columns: dict[str, Any], layout: str, events: int) -> None:
-        folder.mkdir(parents=True)
-        path = folder / "events.root"
-        _write(path, columns, layout, events)
+    def __init__(self, folder: Path, first: Path, files: int) -> None:
+        (folder / "files").mkdir(parents=True)
+        content = bytearray(first.read_bytes())
+        for number in range(files):
+            content[UUID_IN_HEADER] = uuid.uuid5(uuid.NAMESPACE_OID, str(number)).bytes
+            (folder / "files" / f"{number}.root").write_bytes(content)
         self.store = folder / "store"
         self.config = folder / "my.yaml"
-        self.config.write_text(_CONFIG.format(file=path))
-        self.bytes_read = path.stat().st_size
+        self.config.write_text(_CONFIG.format(files=folder / "files", n_files=files))
         self._law("CreateFileset")
-        self.skim = self._law("SkimJets")
+        cpu = self._law("SkimJets").cpu
         self._law("MergeCutflows")
-        self.write = self._law("WriteH5")
+        self.cpu = cpu + self._law("WriteH5").cpu
         (merged,) = self.store.glob("*/MergeCutflows/mine/*/cutflow.json")
         self.jets = read_json(merged)["jets"]
         self.skim_bytes = _size(self.store.glob("*/SkimJets/mine/*/*/part_*.parquet"))

@@ -30,7 +30,7 @@ from tasks.tokens import TokenizeShards
 from treasure import store
 from treasure.config.loading import load_config
 
-_UUID_IN_HEADER = slice(47, 63)  # of a ROOT file below 2 GB: fUUID after its version
+UUID_IN_HEADER = slice(47, 63)  # of a ROOT file below 2 GB: fUUID after its version
 _EVENTS = 4  # in a file
 
 
@@ -104,7 +104,7 @@ def make_files(folder: Path, files: int) -> None:
     )
     content = bytearray(first.read_bytes())
     for number in range(files):
-        content[_UUID_IN_HEADER] = uuid.uuid5(uuid.NAMESPACE_OID, str(number)).bytes
+        content[UUID_IN_HEADER] = uuid.uuid5(uuid.NAMESPACE_OID, str(number)).bytes
         (folder / f"file_{number:06d}.root").write_bytes(content)
 
 
