@@ -15,11 +15,12 @@ from law.util import uncolored
 from law.workflow.remote import BaseRemoteWorkflow, BaseRemoteWorkflowProxy
 
 from tasks import jobs
+from tasks.batch_commands import Refused, Silent
 from tasks.messages import say, shown_path
 from treasure import store
 from treasure.errors import DataError, TreasureError
 
-__all__ = ["BatchJobs", "BatchProxy", "BatchWorkflow", "Refused", "Silent"]
+__all__ = ["BatchJobs", "BatchProxy", "BatchWorkflow"]
 
 # Between two attempts to submit while the batch system does not answer, seconds.
 _PAUSES = (2.0, 5.0, 10.0, 30.0)
@@ -27,14 +28,6 @@ _BETWEEN_QUESTIONS = 5.0
 _REMINDED_EVERY = 300.0
 _STATUS_EVERY = 600.0
 _LAWS_OWN_WORDS = re.compile(r"^(going to submit|submitted \d+|polling took|first log file)")
-
-
-class Silent(Exception):
-    """The batch system does not answer now."""
-
-
-class Refused(Exception):
-    """The batch system does not take a job, and will not when asked again."""
 
 
 class BatchJobs:

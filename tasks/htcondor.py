@@ -3,23 +3,21 @@
 import getpass
 import math
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import law
 
 from tasks import jobs
-from tasks.batch import BatchJobs, BatchProxy, BatchWorkflow, Refused, Silent
+from tasks.batch import BatchJobs, BatchProxy, BatchWorkflow
+from tasks.batch_commands import Refused, Silent, questions
 from tasks.outputs import ListedOutputs
 from treasure.config.site import HTCondor, Resources
-from treasure.errors import ConfigError
 
 law.contrib.load("htcondor")
 
 __all__ = ["HTCondorBranches", "HTCondorJobs", "job_text"]
 
-_TIMEOUT = 120.0  # seconds, for one question
 _SUBMITTED = re.compile(r"submitted to cluster (\d+)\.")
 _SILENT = re.compile(
     r"failed to connect|can't connect|unable to (connect|locate)|can't find address|timed? ?out"
@@ -63,40 +61,13 @@ class HTCondorJobs(BatchJobs, law.htcondor.HTCondorJobManager):
         return pool + (["-name", self.scheduler] if self.scheduler else [])
 
 
-def _ask(*command: str) -> str:
-    """What a command of HTCondor prints.
-
-    Raises
-    ------
-    Silent
-        If HTCondor does not answer now.
-    Refused
-        If it answers with an error.
-    ConfigError
-        If there is no such command.
-    """
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_TIMEOUT, check=False,
-            stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    except FileNotFoundError:
-        raise ConfigError(
-            f"--workflow htcondor: no {command[0]} on this machine; run on a machine from which"
-            " jobs are submitted"
-        ) from None
-    except subprocess.TimeoutExpired:
-        raise Silent(f"{command[0]} took more than {_TIMEOUT:.0f} s") from None
-    if done.returncode == 0:
-        return done.stdout
-    said = f"{command[0]}: {_brief(done.stderr or done.stdout)}"
-    raise Silent(said) if _SILENT.search(said) else Refused(said)
-
-
 def _brief(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip() not in ("", "Exiting.")]
     errors = [line for line in lines if "error" in line.lower()]
     return (errors or lines or ["no answer"])[-1][:300]
+
+
+_ask = questions("htcondor", _SILENT, _brief)
 
 
 def job_text(

@@ -4,7 +4,6 @@ import getpass
 import math
 import re
 import shlex
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ from typing import Any
 import law
 
 from tasks import jobs
-from tasks.batch import BatchJobs, BatchProxy, BatchWorkflow, Refused, Silent
+from tasks.batch import BatchJobs, BatchProxy, BatchWorkflow
+from tasks.batch_commands import Refused, Silent, questions
 from tasks.outputs import ListedOutputs
 from treasure.config.site import Resources, Slurm
 from treasure.errors import ConfigError
@@ -21,7 +21,6 @@ law.contrib.load("slurm")
 
 __all__ = ["SlurmBranches", "SlurmJobs", "job_text"]
 
-_TIMEOUT = 120.0  # seconds, for one question
 _SUBMITTED = re.compile(r"^Submitted batch job (\d+)", re.MULTILINE)
 
 # What sbatch and squeue say when the controller is down, restarts, or has too much to do.
@@ -139,40 +138,13 @@ def _in_words(state: str, code: int) -> str:
     return state.lower().replace("_", " ")
 
 
-def _ask(*command: str) -> str:
-    """What a command of Slurm prints.
-
-    Raises
-    ------
-    Silent
-        If Slurm does not answer now.
-    Refused
-        If it answers with an error.
-    ConfigError
-        If there is no such command.
-    """
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_TIMEOUT, check=False,
-            stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    except FileNotFoundError:
-        raise ConfigError(
-            f"--workflow slurm: no {command[0]} on this machine; run on a machine from which jobs"
-            " are submitted"
-        ) from None
-    except subprocess.TimeoutExpired:
-        raise Silent(f"{command[0]} took more than {_TIMEOUT:.0f} s") from None
-    if done.returncode == 0:
-        return done.stdout
-    said = f"{command[0]}: {_brief(done.stderr or done.stdout)}"
-    raise Silent(said) if _SILENT.search(said) else Refused(said)
-
-
 def _brief(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     last = re.sub(r"^\w+: ((error|fatal): )?", "", lines[-1]) if lines else "no answer"
     return last[:300]
+
+
+_ask = questions("slurm", _SILENT, _brief)
 
 
 def job_text(

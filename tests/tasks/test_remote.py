@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks import batch, htcondor, jobs, slurm
-from tasks.batch import Refused, Silent
+from tasks.batch_commands import Refused, Silent
 from tasks.jets import WriteH5
 from tasks.skim import SkimJets
 from treasure.config.site import Environment, HTCondor, Resources, Slurm
