@@ -42,7 +42,9 @@ def candidates(url: str) -> list[str]:
 def located(url: str) -> str:
     """The URL at which a file is read: of the first server that has it, else its own."""
     urls = candidates(url)
-    for candidate in urls if len(urls) > 1 else []:
+    if urls[-1] == url:  # what it answers would change nothing
+        urls.pop()
+    for candidate in urls:
         server = candidate.split("/", 3)[2]
         if time.monotonic() - _silent.get(server, -math.inf) < _FORGET_AFTER:
             continue
