@@ -46,18 +46,14 @@ class _PatientExecutor(IterativeExecutor):
         keep_freed_memory()
 
         def attempt(item: Any) -> Any:
-            for pause in _PAUSES:
+            for pause in (*_PAUSES, None):
                 try:
                     return function(item)
                 except Exception as error:
                     forget_open(item.filename)
-                    if not is_url(item.filename) or not may_pass(error):
+                    if pause is None or not is_url(item.filename) or not may_pass(error):
                         raise
                 time.sleep(pause)
-            try:
-                return function(item)
-            finally:
-                forget_open(item.filename)
 
         def results() -> Iterator[Any]:
             for item in items:
