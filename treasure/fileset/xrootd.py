@@ -59,11 +59,16 @@ def _failure(url: str, what: str, status: Any) -> DataError:
     return DataError(f"{url}: {what}: {message}; check the name, the server and your credentials")
 
 
-def _is_directory(server: str, path: str) -> bool:
+def _stat(url: str) -> Any:
+    server, path = _split(url)
     status, info = client.FileSystem(server).stat(path)
     if not status.ok:
-        raise _failure(server + path, "the server cannot find it", status)
-    return bool(info.flags & StatInfoFlags.IS_DIR)
+        raise _failure(url, "the server cannot find it", status)
+    return info
+
+
+def _is_directory(url: str) -> bool:
+    return bool(_stat(url).flags & StatInfoFlags.IS_DIR)
 
 
 def _entries(server: str, path: str) -> list[tuple[str, bool]]:
@@ -138,11 +143,11 @@ def expand(url: str) -> list[str]:
         paths = [
             match
             for match in matches
-            if match.endswith(".root") or not _is_directory(server, match)
+            if match.endswith(".root") or not _is_directory(server + match)
         ]
     elif path.endswith(".root"):
         paths = [path]
-    elif _is_directory(server, path):
+    elif _is_directory(server + path):
         paths = [name for name in _files_below(server, path) if name.endswith(".root")]
     else:
         paths = [path]
@@ -159,10 +164,7 @@ def require(url: str) -> None:
     DataError
         If it has no such file.
     """
-    server, path = _split(url)
-    status, _ = client.FileSystem(server).stat(path)
-    if not status.ok:
-        raise _failure(url, "the server cannot find it", status)
+    _stat(url)
 
 
 def remote_file(url: str) -> RemoteFile:
@@ -173,21 +175,19 @@ def remote_file(url: str) -> RemoteFile:
     DataError
         If the server does not answer, or has no such file.
     """
-    server, path = _split(url)
-    filesystem = client.FileSystem(server)
-    status, info = filesystem.stat(path)
-    if not status.ok:
-        raise _failure(url, "the server cannot find it", status)
+    info = _stat(url)
     if info.flags & StatInfoFlags.IS_DIR:
         raise DataError(f"{url}: a directory; a ROOT file was expected")
-    return RemoteFile(int(info.size), _adler32(filesystem, url, path))
+    return RemoteFile(int(info.size), _adler32(url))
 
 
-def _adler32(filesystem: Any, url: str, path: str) -> str | None:
+def _adler32(url: str) -> str | None:
     """What the server says, or None where it has no checksums; not because it was busy just now.
 
     A server computes few checksums at once. One more waits, expires, or fails inside the server.
     """
+    server, path = _split(url)
+    filesystem = client.FileSystem(server)
     for pause in (*_CHECKSUM_PAUSES, None):
         status, answer = filesystem.query(QueryCode.CHECKSUM, path)
         is_busy = status.code in _CONNECTION_CODES or status.errno == _SERVER_ERROR
