@@ -11,7 +11,6 @@ jets.
 
 import argparse
 import tempfile
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,10 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import uproot
-from many_files import UUID_IN_HEADER
+from many_files import copy
 from rich.console import Console
 from rich.table import Table
-from skim_speed import Cost, measured
+from skim_speed import Cost, by_collection, configuration, measured, new_tree
 
 from treasure.skim.layouts import branches_to_read
 from treasure.store import read_json
@@ -32,18 +31,6 @@ _CAMPAIGNS = {"Aspen Open Jets": (245e6, 178e6), "2.1 billion events": (2.1e9, 2
 _CORES = 1_000
 _JOB_HOURS = 2.0
 _EVENTS_IN_CLUSTER = 500
-
-_CONFIG = """
-defaults: aoj
-datasets:
-  jetht_2016g: null
-  mine:
-    source: {{kind: local, files: ["{files}"]}}
-    label: 0
-    is_mc: true
-    files_per_branch: {n_files}
-selection: {{triggers: []}}
-"""
 
 
 def main() -> None:
@@ -95,14 +82,12 @@ class Case:
     """Copies of one file, skimmed and written as a jet table in a store of their own."""
 
     def __init__(self, folder: Path, first: Path, files: int) -> None:
-        (folder / "files").mkdir(parents=True)
-        content = bytearray(first.read_bytes())
-        for number in range(files):
-            content[UUID_IN_HEADER] = uuid.uuid5(uuid.NAMESPACE_OID, str(number)).bytes
-            (folder / "files" / f"{number}.root").write_bytes(content)
+        copy(first, folder / "files", files)
         self.store = folder / "store"
         self.config = folder / "my.yaml"
-        self.config.write_text(_CONFIG.format(files=folder / "files", n_files=files))
+        self.config.write_text(
+            configuration(folder / "files", files) + "selection: {triggers: []}\n"
+        )
         self._law("CreateFileset")
         cpu = self._law("SkimJets").cpu
         self._law("MergeCutflows")
@@ -125,14 +110,7 @@ def _read(source: Path) -> dict[str, Any]:
     """The branches that a skim may read, jagged ones by collection."""
     with uproot.open(source) as file:
         events = file["Events"].arrays(filter_name=branches_to_read("A"), library="ak")
-    columns: dict[str, Any] = {}
-    for name in events.fields:
-        collection, _, field = name.partition("_")
-        if events[name].ndim == 2:
-            columns.setdefault(collection, {})[field] = events[name]
-        elif f"n{collection}" != name and not name.startswith("n"):
-            columns[name] = events[name]
-    return columns
+    return by_collection(events)
 
 
 def _write(path: Path, columns: dict[str, Any], layout: str, events: int) -> None:
@@ -147,7 +125,7 @@ def _write(path: Path, columns: dict[str, Any], layout: str, events: int) -> Non
             order, place = _orders(columns["PFCands"]["pt"][chosen], rng)
             for name, values in columns.items():
                 if not isinstance(values, dict):
-                    cluster[name] = ak.to_numpy(values[chosen])
+                    cluster[name] = values[chosen]
                 elif layout == "A" or name != "FatJetPFCands":
                     fields = {field: jagged[chosen] for field, jagged in values.items()}
                     if name == "PFCands":
@@ -157,11 +135,7 @@ def _write(path: Path, columns: dict[str, Any], layout: str, events: int) -> Non
                         fields["pFCandsIdx"] = ak.values_astype(place[links], np.int32)
                     cluster[name] = ak.zip(fields)
             if tree is None:
-                types = {
-                    k: v.type.content if isinstance(v, ak.Array) else v.dtype
-                    for k, v in cluster.items()
-                }
-                tree = file.mktree("Events", types, counter_name=lambda name: "n" + name)
+                tree = new_tree(file, cluster)
             tree.extend(cluster)
 
 

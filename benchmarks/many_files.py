@@ -30,7 +30,7 @@ from tasks.tokens import TokenizeShards
 from treasure import store
 from treasure.config.loading import load_config
 
-UUID_IN_HEADER = slice(47, 63)  # of a ROOT file below 2 GB: fUUID after its version
+_UUID_IN_HEADER = slice(47, 63)  # of a ROOT file below 2 GB: fUUID after its version
 _EVENTS = 4  # in a file
 
 
@@ -96,15 +96,20 @@ def make_files(folder: Path, files: int) -> None:
     """Copies of one file, with other UUIDs: the same file twice is refused."""
     from treasure.simulation.generate import simulate_file
 
-    folder.mkdir(parents=True)
     source = load_config("test").config.datasets["qcd"].source
     first = folder.parent / "one.root"
     simulate_file(
         source.model_copy(update={"events_per_file": _EVENTS}), seed=1, branch=0, path=first
     )
+    copy(first, folder, files)
+
+
+def copy(first: Path, folder: Path, files: int) -> None:
+    """Copies of a ROOT file below 2 GB, each with a UUID of its own."""
+    folder.mkdir(parents=True)
     content = bytearray(first.read_bytes())
     for number in range(files):
-        content[UUID_IN_HEADER] = uuid.uuid5(uuid.NAMESPACE_OID, str(number)).bytes
+        content[_UUID_IN_HEADER] = uuid.uuid5(uuid.NAMESPACE_OID, str(number)).bytes
         (folder / f"file_{number:06d}.root").write_bytes(content)
 
 

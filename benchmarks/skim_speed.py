@@ -32,18 +32,6 @@ from rich.table import Table
 from treasure.skim.parts import SCHEMA, read_parts, write_part
 from treasure.store import read_json
 
-_CONFIG = """
-defaults: aoj
-datasets:
-  jetht_2016g: null
-  mine:
-    source: {{kind: local, files: ["{files}"]}}
-    label: 0
-    is_mc: true
-    files_per_branch: {files_per_branch}
-selection: {{candidate_order: aoj}}
-jet_table: {{jets_per_shard: {jets_per_shard}}}
-"""
 _START = "start-up: one file of 300 events"
 _KEYS = ("event_info", "jet_kinematics", "jet_tagging", "PFCands")
 _ROWS = 4096
@@ -207,11 +195,9 @@ class Case:
         self.files = make_files(source, folder / "files", files, repeats)
         self.config = folder / "my.yaml"
         self.config.write_text(
-            _CONFIG.format(
-                files=folder / "files",
-                files_per_branch=files_per_branch,
-                jets_per_shard=jets_per_shard,
-            )
+            configuration(folder / "files", files_per_branch)
+            + "selection: {candidate_order: aoj}\n"
+            + f"jet_table: {{jets_per_shard: {jets_per_shard}}}\n"
         )
         self._law("CreateFileset")
         self._law("WriteH5")
@@ -235,6 +221,20 @@ class Case:
         (table, *_) = sorted(self.store.glob("*/WriteH5/mine/*/*/*.h5"))
         script = [sys.executable, __file__, str(self.files[0])]
         return measured([*script, "--floor", str(self.files[0].parent), str(table)], 1)
+
+
+def configuration(files: Path, files_per_branch: int) -> str:
+    """The beginning of a configuration whose one dataset, mine, is some files."""
+    return f"""
+defaults: aoj
+datasets:
+  jetht_2016g: null
+  mine:
+    source: {{kind: local, files: ["{files}"]}}
+    label: 0
+    is_mc: true
+    files_per_branch: {files_per_branch}
+"""
 
 
 def available() -> int:
@@ -289,26 +289,37 @@ def make_files(source: Path, folder: Path, files: int, repeats: int) -> list[Pat
     with uproot.open(source) as file:
         events = file["Events"].arrays(library="ak")
         compression = file.file.compression
-    collections = {name[1:] for name in events.fields if f"{name[1:]}_pt" in events.fields}
-    collections |= {"FatJetPFCands"} & {name.partition("_")[0] for name in events.fields}
-    columns: dict[str, Any] = {}
-    for name in events.fields:
-        collection, _, field = name.partition("_")
-        if collection in collections and field:
-            columns.setdefault(collection, {})[field] = events[name]
-        elif name[1:] not in collections:
-            columns[name] = ak.to_numpy(events[name])
-    columns = {k: ak.zip(v) if isinstance(v, dict) else v for k, v in columns.items()}
-    types = {k: v.type.content if isinstance(v, ak.Array) else v.dtype for k, v in columns.items()}
+    columns = {
+        name: ak.zip(values) if isinstance(values, dict) else values
+        for name, values in by_collection(events).items()
+    }
     rng = np.random.default_rng(1)
     folder.mkdir(parents=True)
     paths = [folder / f"events_{number:04d}.root" for number in range(files)]
     for path in paths:
         with uproot.recreate(path, compression=compression) as file:
-            tree = file.mktree("Events", types, counter_name=lambda name: "n" + name)
+            tree = new_tree(file, columns)
             for _ in range(repeats):
                 tree.extend(_changed(columns, rng))
     return paths
+
+
+def by_collection(events: Any) -> dict[str, Any]:
+    """Branches by name, jagged ones by collection and name; uproot writes counters by itself."""
+    columns: dict[str, Any] = {}
+    for name in events.fields:
+        collection, _, field = name.partition("_")
+        if events[name].ndim == 2:
+            columns.setdefault(collection, {})[field] = events[name]
+        elif not name.startswith("n"):
+            columns[name] = ak.to_numpy(events[name])
+    return columns
+
+
+def new_tree(file: Any, columns: dict[str, Any]) -> Any:
+    """A TTree of NanoAOD for such columns, jagged ones as records."""
+    types = {k: v.type.content if isinstance(v, ak.Array) else v.dtype for k, v in columns.items()}
+    return file.mktree("Events", types, counter_name=lambda name: "n" + name)
 
 
 def _changed(columns: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:

@@ -26,3 +26,17 @@ def test_the_benchmark_runs_and_memory_does_not_grow_with_the_data(shared, tmp_p
     assert max(peaks.values()) < 1024, peaks
     # Of one chunk or of ten: the same, but for what a block of the jet table takes.
     assert max(peaks.values()) < peaks[1, 12] + 250, peaks
+
+
+@pytest.mark.slow
+def test_the_prediction_is_made_for_both_layouts(shared, tmp_path):
+    from cms_events import tables
+
+    source = shared / "data" / "pfnano" / "layout_a_qcd_mc.root"
+    measured, predicted = tables(source, 30, 2, tmp_path)
+    columns = {column.header: list(column.cells) for column in measured.columns}
+    assert columns["layout"] == ["A", "C"]
+    # The same events: where candidates are linked or found by clustering, the jets are the same.
+    assert columns["jets/event"][0] == columns["jets/event"][1]
+    assert float(columns["jets/event"][0]) > 1
+    assert [len(list(column.cells)) for column in predicted.columns] == [4] * 7
