@@ -12,9 +12,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from treasure.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 __all__ = [
     "CONFIG_DIRECTORY",
@@ -23,11 +26,8 @@ __all__ = [
     "find",
     "load_config",
     "nearest",
-    "note_origins",
-    "overlay",
-    "read",
-    "resolve",
-    "shown",
+    "read_layers",
+    "validated",
 ]
 
 
@@ -103,14 +103,15 @@ def load_config(name: str = "demo", overrides: tuple[str, ...] = ()) -> LoadedCo
 
 @lru_cache(maxsize=64)
 def _load(path: Path, _changed: int, overrides: tuple[str, ...]) -> LoadedConfig:
+    from treasure.config.tree import Config
+
     origins: dict[str, str] = {}
-    values = _read_layers(path, origins, ())
+    values = read_layers(path, origins)
     if overrides:
         layer = _parse_overrides(overrides)
         values = _merge(values, layer, "--set", origins, Path.cwd())
     _drop_null_datasets(values)
-    values = resolve(values, path)
-    return LoadedConfig(path.stem, _validate(values, origins, path), origins)
+    return LoadedConfig(path.stem, validated(values, origins, path, Config), origins)
 
 
 def find(name: str, folder: str, asked_by: str, beside: Path | None = None) -> Path:
@@ -132,8 +133,7 @@ def find(name: str, folder: str, asked_by: str, beside: Path | None = None) -> P
     return path
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The keys and values of one YAML file."""
+def _read(path: Path) -> dict[str, Any]:
     import yaml
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -154,17 +154,22 @@ def read(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
-def _read_layers(path: Path, origins: dict[str, str], seen: tuple[Path, ...]) -> dict[str, Any]:
-    """A file merged over what its ``defaults`` name."""
+def read_layers(
+    path: Path, origins: dict[str, str], folder: str = "", seen: tuple[Path, ...] = ()
+) -> dict[str, Any]:
+    """A file merged over what its ``defaults`` name: files, or names in a folder of ``config/``.
+
+    Who set what is added to `origins`.
+    """
     if path in seen:
         chain = " → ".join(shown(p) for p in (*seen, path))
         raise ConfigError(f"{shown(path)}: defaults go in a circle: {chain}")
-    layer = read(path)
+    layer = _read(path)
     values: dict[str, Any] = {}
     for name in _names(layer.pop("defaults", []), path, "defaults"):
-        base = find(name, "", f"{shown(path)}: defaults", beside=path.parent)
-        inherited = _read_layers(base, origins, (*seen, path))
-        values = overlay(values, inherited)
+        base = find(name, folder, f"{shown(path)}: defaults", beside=path.parent)
+        inherited = read_layers(base, origins, folder, (*seen, path))
+        values = _overlay(values, inherited)
     return _merge(values, layer, shown(path), origins, path.parent)
 
 
@@ -197,8 +202,8 @@ def _merge(
             layer[_DATASETS][name] = change
             if base is not None:
                 values = {**values, _DATASETS: {**values.get(_DATASETS, {}), name: base}}
-    note_origins(layer, origin, origins)
-    return overlay(values, layer)
+    _note_origins(layer, origin, origins)
+    return _overlay(values, layer)
 
 
 def _as_mapping(datasets: Any) -> Any:
@@ -220,7 +225,7 @@ def _part(
     else:
         return None, change
     path = find(name, folder, f"{origin}: {key}", beside=beside)
-    content = read(path)
+    content = _read(path)
     base: dict[str, Any] = {}
     if isinstance(content.get("defaults"), str):
         inherited = content.pop("defaults")
@@ -231,11 +236,11 @@ def _part(
     for old in [o for o in origins if o == key or o.startswith(f"{key}.")]:
         if not base:
             del origins[old]
-    note_origins(content, shown(path), origins, key)
-    return overlay(base, content), change
+    _note_origins(content, shown(path), origins, key)
+    return _overlay(base, content), change
 
 
-def overlay(values: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+def _overlay(values: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     """Merge mappings key by key; lists and scalars are replaced.
 
     A mapping that says another ``kind`` than the inherited one replaces it: the keys of one kind
@@ -246,20 +251,19 @@ def overlay(values: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
         old = merged.get(key)
         if isinstance(old, dict) and isinstance(value, dict):
             same_kind = "kind" not in value or old.get("kind") == value["kind"]
-            merged[key] = overlay(old, value) if same_kind else value
+            merged[key] = _overlay(old, value) if same_kind else value
         else:
             merged[key] = value
     return merged
 
 
-def note_origins(
+def _note_origins(
     layer: Mapping[str, Any], origin: str, origins: dict[str, str], prefix: str = ""
 ) -> None:
-    """Write down, for every key of a layer, who set it."""
     for key, value in layer.items():
         dotted = f"{prefix}.{key}" if prefix else str(key)
         if isinstance(value, dict) and value:
-            note_origins(value, origin, origins, dotted)
+            _note_origins(value, origin, origins, dotted)
         else:
             origins[dotted] = origin
 
@@ -288,8 +292,7 @@ def _drop_null_datasets(values: dict[str, Any]) -> None:
         values[_DATASETS] = {n: entry for n, entry in datasets.items() if entry is not None}
 
 
-def resolve(values: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Fill in what refers to other values (``${seed}``)."""
+def _resolve(values: dict[str, Any], path: Path) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -301,16 +304,19 @@ def resolve(values: dict[str, Any], path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in resolved.items()}
 
 
-def _validate(values: dict[str, Any], origins: Mapping[str, str], path: Path) -> Any:
+def validated(
+    values: dict[str, Any], origins: Mapping[str, str], path: Path, model: "type[BaseModel]"
+) -> Any:
+    """What the merged layers of a file say, typed; references are filled in."""
     from pydantic import ValidationError
 
     from treasure.config.messages import explain
-    from treasure.config.tree import Config
 
+    values = _resolve(values, path)
     try:
-        return Config.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(explain(error, values, origins, shown(path), Config)) from None
+        raise ConfigError(explain(error, values, origins, shown(path), model)) from None
 
 
 def shown(path: Path) -> str:

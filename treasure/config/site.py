@@ -5,16 +5,14 @@ which batch system there is, what jobs ask of it, which XRootD servers are near.
 """
 
 import difflib
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from treasure.config.loading import LoadedConfig, find, note_origins, overlay, read, resolve, shown
+from treasure.config.loading import LoadedConfig, find, read_layers, validated
 from treasure.config.section import Section
-from treasure.errors import ConfigError
 
 __all__ = [
     "FILL_IN", "SITES", "Environment", "HTCondor", "Resources", "Site", "Slurm", "XRootD",
@@ -202,17 +200,9 @@ def load_site(name: str) -> LoadedConfig:
 
 @lru_cache(maxsize=16)
 def _load(path: Path, _changed: int) -> LoadedConfig:
-    from pydantic import ValidationError
-
-    from treasure.config.messages import explain
-
     origins: dict[str, str] = {}
-    values = resolve(_layers(path, origins, ()), path)
-    try:
-        site = Site.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(explain(error, values, origins, shown(path), Site)) from None
-    return LoadedConfig(path.stem, site, origins)
+    values = read_layers(path, origins, SITES)
+    return LoadedConfig(path.stem, validated(values, origins, path, Site), origins)
 
 
 def not_filled_in(site: Section) -> list[str]:
@@ -224,15 +214,3 @@ def not_filled_in(site: Section) -> list[str]:
         elif value == FILL_IN:
             found.append(name)
     return found
-
-
-def _layers(path: Path, origins: dict[str, str], seen: tuple[Path, ...]) -> dict[str, Any]:
-    if path in seen:
-        raise ConfigError(f"{shown(path)}: defaults go in a circle")
-    layer: Mapping[str, Any] = read(path)
-    values: dict[str, Any] = {}
-    if base := layer.pop("defaults", None):  # type: ignore[attr-defined]
-        inherited = find(str(base), SITES, f"{shown(path)}: defaults", beside=path.parent)
-        values = _layers(inherited, origins, (*seen, path))
-    note_origins(layer, shown(path), origins)
-    return overlay(values, dict(layer))
