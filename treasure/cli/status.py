@@ -12,14 +12,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from treasure.progress.overview import Overview, Reader
+from treasure.progress.overview import Overview, Reader, pause
 from treasure.progress.plan import find_plan
 from treasure.progress.table import RunTable, failed_lines
 
 __all__ = ["show_status"]
 
 _SECONDS_BETWEEN_TABLES = 1.0
-_LARGEST_SHARE = 20  # of all time, one part of so many is for reading how far the run is
 
 
 def show_status(
@@ -99,7 +98,7 @@ def _watch(reader: Reader, console: Console) -> None:
 
 def _wait(start: float) -> None:
     took = time.monotonic() - start
-    time.sleep(max(_SECONDS_BETWEEN_TABLES, _LARGEST_SHARE * took))
+    time.sleep(pause(took, _SECONDS_BETWEEN_TABLES))
 
 
 def _lines(overview: Overview) -> list[str]:

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from treasure.progress.overview import Reader
+from treasure.progress.overview import Reader, pause
 from treasure.progress.table import RunTable
 
 __all__ = ["follow"]
@@ -26,7 +26,6 @@ __all__ = ["follow"]
 _SECONDS_BETWEEN_TABLES = 0.5
 _SECONDS_BETWEEN_LOOKS = 0.05
 _SHOW_CURSOR = b"\x1b[?25h"
-_LARGEST_SHARE = 20  # of all time, one part of so many is for reading how far the run is
 
 
 class _Output:
@@ -108,7 +107,7 @@ def _show(reader: Reader, output: _Output, run: _Run) -> None:
                 if overview is not None and run.goes_on:
                     live.update(RunTable(overview), refresh=True)
                 took = time.monotonic() - start
-                next_table = start + max(_SECONDS_BETWEEN_TABLES, _LARGEST_SHARE * took)
+                next_table = start + pause(took, _SECONDS_BETWEEN_TABLES)
             time.sleep(_SECONDS_BETWEEN_LOOKS)
         if not run.asked_to_end:
             _leave(output)

@@ -3,7 +3,7 @@
 import os
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from treasure.progress.plan import Plan, PlannedStage, read_plan
@@ -18,12 +18,13 @@ from treasure.progress.record import (
 )
 from treasure.store import MANIFEST
 
-__all__ = ["SILENCE", "Branch", "Overview", "Reader", "StageProgress"]
+__all__ = ["SILENCE", "Branch", "Overview", "Reader", "StageProgress", "pause"]
 
 SILENCE = 180.0
 """Seconds without a sign of life from which on it is said."""
 
 _SHARE_TO_JUDGE_BY = 0.02
+_LARGEST_SHARE = 20  # of all time, one part of so many is for reading how far the run is
 
 
 @dataclass(frozen=True)
@@ -243,14 +244,8 @@ class Reader:
             return Branch(name, record)
         alive = is_alive(record.process)
         if alive is False:
-            lost = Record(
-                **{
-                    **vars(record),
-                    "state": "failed",
-                    "error": "its process is gone: killed, or out of memory",
-                }
-            )
-            return Branch(name, lost)
+            error = "its process is gone: killed, or out of memory"
+            return Branch(name, replace(record, state="failed", error=error))
         silent = 0.0
         if alive is None and (age := self._age(record.written)) >= SILENCE:
             silent = age
@@ -260,6 +255,11 @@ class Reader:
         if share >= _SHARE_TO_JUDGE_BY:
             left = max(record.elapsed * (1 - share) / share - since, 0.0)
         return Branch(name, record, record.elapsed + since, left, silent)
+
+
+def pause(took: float, at_least: float) -> float:
+    """Seconds until a run is read again, of which the last reading took so many."""
+    return max(at_least, _LARGEST_SHARE * took)
 
 
 def _look(directory: Path, parts: tuple[str, ...], seen: _Seen) -> None:
@@ -313,12 +313,12 @@ def _summed(
     if unit and running:
         rates = [
             b.record.done / b.record.elapsed
-            if b.record in at_work and b.record.done > 0 and b.record.elapsed > 0
+            if b.record.unit == unit and b.record.done > 0 and b.record.elapsed > 0
             else usual
             for b in running
         ]
         rate = sum(r for r in rates if r is not None) or None
-    elif unit and not running:
+    elif unit:
         rate = usual
     return StageProgress(
         stage,

@@ -6,12 +6,12 @@ import os
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from treasure.errors import DataError
-from treasure.progress.record import FOLDER, read_json, write_json
+from treasure.progress.record import FOLDER, Saved, read_json, write_json
 
 __all__ = ["Plan", "PlannedStage", "add_parts", "find_plan", "new_path", "plans", "read_plan"]
 
@@ -40,7 +40,7 @@ class PlannedStage:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Saved):
     """What a run is going to do.
 
     Attributes
@@ -67,18 +67,6 @@ class Plan:
     process: dict[str, Any] = field(default_factory=dict)
     ended: bool = False
     written: float = 0
-
-    def save(self, path: Path) -> None:
-        """Write the plan.
-
-        Raises
-        ------
-        OSError
-            If it cannot be written.
-        """
-        content = asdict(self)
-        del content["written"]
-        write_json(path, content)
 
 
 def new_path(store: Path) -> Path:

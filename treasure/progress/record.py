@@ -15,7 +15,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Finished", "Record", "read_finished", "read_records", "record_path", "write_json"]
+__all__ = [
+    "FOLDER",
+    "Finished",
+    "Record",
+    "Saved",
+    "read_finished",
+    "read_json",
+    "read_record",
+    "read_records",
+    "record_path",
+    "write_json",
+]
 
 FOLDER = ".progress"
 _SUFFIX = ".json"
@@ -23,7 +34,24 @@ _LONGEST = 1 << 20  # no record is longer; what is was not written by us
 
 
 @dataclass(frozen=True)
-class Record:
+class Saved:
+    """What is kept in a file, all but `written`, which the file itself tells."""
+
+    def save(self, path: Path) -> None:
+        """Write it.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
+        content = asdict(self)
+        del content["written"]
+        write_json(path, content)
+
+
+@dataclass(frozen=True)
+class Record(Saved):
     """What a branch says of itself.
 
     Attributes
@@ -58,18 +86,6 @@ class Record:
     process: dict[str, Any] = field(default_factory=dict)
     log: str = ""
     written: float = 0
-
-    def save(self, path: Path) -> None:
-        """Write the record.
-
-        Raises
-        ------
-        OSError
-            If it cannot be written.
-        """
-        content = asdict(self)
-        del content["written"]
-        write_json(path, content)
 
     @property
     def fraction(self) -> float:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from treasure.progress.overview import Branch, Overview, StageProgress
 
-__all__ = ["RunTable", "duration", "state_line"]
+__all__ = ["RunTable", "duration", "failed_lines"]
 
 _MOST_ROWS = 20
 _MOST_RUNNING = 4
@@ -35,7 +35,7 @@ def duration(seconds: float) -> str:
     return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
 
 
-def state_line(overview: Overview) -> Text:
+def _state_line(overview: Overview) -> Text:
     """What the run is, and whether it lives."""
     plan = overview.plan
     name, style = _STATES.get(overview.state, ("", ""))
@@ -87,7 +87,7 @@ class RunTable:
         below = len(shown_running) + 2 * len(shown_failed) + more
         shown = _fitting(stages, max(room - below, 3))
 
-        parts: list[RenderableType] = [_cut(state_line(self.overview))]
+        parts: list[RenderableType] = [_cut(_state_line(self.overview))]
         parts.append(_table(shown, width, plain))
         hidden = _without(stages, shown)
         if hidden:
