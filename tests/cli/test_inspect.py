@@ -1,6 +1,7 @@
 """`treasure inspect`: ranges and sentinels against numpy, and what each kind of file shows."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -9,12 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import uproot
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cli.jet_files import COLUMNS, in_process, random_jets, treasure, write
 from treasure.cli.ranges import CandidateSlots, ColumnRange, KeyRanges
 from treasure.fileset.model import Fileset, FilesetFile
+from treasure.store import write_json, write_manifest
 
 JET_COLUMNS = tuple(COLUMNS["PFCands"])
 
@@ -212,6 +215,33 @@ def test_a_merged_cutflow_shows_luminosity_processed_expected_and_missing(tmp_pa
     content["luminosity"] = None
     path.write_text(json.dumps(content))
     assert "luminosity" not in in_process("inspect", path).output
+
+
+def test_a_truncated_root_file_is_said(shared, tmp_path):
+    whole = shared / "reference" / "aoj_maker" / "qcd_300.root"
+    assert "truncated" not in treasure("inspect", whole).stdout
+    cut = tmp_path / "cut.root"
+    with uproot.recreate(cut) as file:
+        for tree in "ab":
+            file[f"{tree}"] = np.histogram(np.arange(10.0))
+    size = cut.stat().st_size
+    os.truncate(cut, size - 1)
+    run = treasure("inspect", cut)
+    assert f"truncated: its header says {size:,} bytes; copy it again" in run.stdout
+
+
+def test_the_folder_of_a_stage_lists_its_branches(tmp_path):
+    for number, jets in enumerate((5, 7)):
+        branch = tmp_path / f"x_batch{number}"
+        write_json(branch / "data.json", {})
+        write_manifest(branch, files=[branch / "data.json"], task="WriteH5", summary={"jets": jets})
+    (tmp_path / "x_batch2").mkdir()
+    run = treasure("inspect", tmp_path)
+    assert run.returncode == 0
+    assert "stage of 2 finished branches" in run.stdout and "task: WriteH5" in run.stdout
+    assert "unfinished branches: 1" in run.stdout
+    lines = [line.split("│") for line in run.stdout.splitlines() if "x_batch" in line]
+    assert [line[1].strip() for line in lines] == ["5", "7"]
 
 
 def test_nothing_heavy_is_loaded_at_the_start():

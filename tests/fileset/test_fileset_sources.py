@@ -67,6 +67,18 @@ def test_globs_directories_and_paths(samples: Path, pattern: str, expected: list
     assert names(create_fileset("x", local(text), base=samples)) == expected
 
 
+def test_names_that_look_like_patterns(samples: Path, tmp_path: Path):
+    for name, source in (("star*.root", "a"), ("star1.root", "b"), ("c[1].root", "c")):
+        (tmp_path / name).write_bytes(
+            (samples / ("sub" if source == "c" else "") / f"{source}.root").read_bytes()
+        )
+    found = [
+        names(create_fileset("x", local(tmp_path / wanted), base=tmp_path))
+        for wanted in ("star*.root", "c[1].root")
+    ]
+    assert found == [["star*.root", "star1.root"], ["c[1].root"]]
+
+
 def test_lists_may_hold_comments_globs_and_lists(samples: Path, tmp_path: Path):
     inner = tmp_path / "inner.txt"
     inner.write_text(f"# a comment\n\n{samples}/sub   # the rest\n")

@@ -153,9 +153,6 @@ REQUIRED = {
 @pytest.mark.parametrize("named", [True, False])
 def test_a_branch_that_is_missing_is_named(tmp_path, skim, dataset, kind, branch, named):
     path = write_layout(tmp_path / "x.root", separated_events(3), kind, drop=(branch,))
-    if branch.startswith("FatJetPFCands_") and kind == "A" and not named:
-        assert skim(path)[0]["layouts"] == ["C"]  # without links, clustering finds them
-        return
     wanted = dataset.model_copy(update={"layout": kind if named else "auto"})
     with pytest.raises(DataError, match=rf"x\.root: .*{branch}"):
         skim(path, dataset=wanted, jet_id=None)
@@ -310,6 +307,17 @@ class TestReclustering:
         path = write_layout(tmp_path / "c.root", events, "C")
         with pytest.raises(DataError, match=r"c\.root: .*not finite \(PFCands_pt"):
             skim(path, jet_id=None)
+
+    @pytest.mark.parametrize("weight", [float("inf"), float("nan"), -1.0, 3e38])
+    def test_weights_that_are_none(self, tmp_path, skim, weight):
+        events = one_event(jets=[(0.0, 0.0)], candidates=[(0.0, 0.0, 1.0), (0.0, 0.1, weight)])
+        path = write_layout(tmp_path / "c.root", events, "C")
+        if weight == float("inf"):  # FastJet would crash
+            with pytest.raises(DataError, match=r"c\.root: .*its product with the PUPPI weight"):
+                skim(path, jet_id=None)
+        else:
+            (row,) = skim(path, jet_id=None)[1]
+            assert len(row["PFCands_px"]) == (2 if weight > 0 else 1)
 
 
 def one_event(jets, candidates) -> dict:

@@ -103,6 +103,22 @@ def test_sections_processed_beside_those_expected(first, second, planned, golden
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("limits", [{"limit_files": 4}, {"entry_start": 5, "entry_stop": 9}])
+def test_of_a_part_of_a_dataset_nothing_is_missing(tmp_path, limits):
+    one = branch(step("all", 1, 1), luminosity_sections={"5": [[1, 10]]})
+    known = {"planned": {"5": [[8, 12]]}, "golden": {"5": [[1, 20]]}}
+    merged = merge([one], "x", DATA, **known, limits=limits)
+    found = merged["luminosity"]
+    assert found["expected"] is found["n_expected"] is None
+    assert found["missing"] == found["outside"] == {}
+    assert found["processed"] == {"5": [[1, 10]]}
+    assert found["expected_by"] == f"not known, with {' and '.join(limits)}"
+    assert merge([one], "x", DATA, **known)["luminosity"]["missing"] == {"5": [[11, 12]]}
+    write_merged(merged, tmp_path)
+    said = ", ".join(f"{name}: {value}" for name, value in limits.items())
+    assert f"a part of the dataset was asked for ({said})" in (tmp_path / "report.html").read_text()
+
+
 def test_branches_add_up():
     one = branch(
         step("all", 10, 20, 0.1), step("jet_pt", 3, 4, 0.2), files=[{"uri": "a"}],
@@ -240,7 +256,7 @@ def test_the_report_says_it_all_and_is_the_same_bytes(tmp_path, dataset, left):
         luminosity_sections={"5": [[1, 10]]},
     )  # fmt: skip
     merged = merge(
-        [one], "x", dataset, planned={"5": [[8, 12]]}, limits={"limit_files": 4},
+        [one], "x", dataset, planned={"5": [[8, 12]]},
         files_left_out=[{"uri": "bad.root", "reason": "damaged"}],
     )  # fmt: skip
     for folder in ("a", "b"):
@@ -258,7 +274,6 @@ def test_the_report_says_it_all_and_is_the_same_bytes(tmp_path, dataset, left):
         "1\u202f234\u202f567",
     ):
         assert said in page
-    assert ("limit_files: 4" in page) == (dataset is DATA)
     if dataset is DATA:
         assert json.loads((tmp_path / "a" / PROCESSED).read_text()) == {"5": [[1, 10]]}
         assert (merged["luminosity"]["missing"], merged["luminosity"]["outside"]) == (

@@ -210,6 +210,44 @@ def test_values_that_are_not_finite(tmp_path, skim):
         skim(write_events(tmp_path / "b.root", events))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("pt", float("inf"), r"b\.root: FatJet_pt is inf for 1 selected jets; the file is damaged"),
+        ("phi", float("nan"), r"b\.root: FatJet_phi is nan for 1 selected jets"),
+    ],
+)
+def test_a_jet_without_an_axis_is_an_error(tmp_path, skim, name, value, message):
+    events = one_jet(3)
+    events["FatJet"][0][0][name] = value
+    with pytest.raises(DataError, match=message):
+        skim(write_events(tmp_path / "b.root", events))
+    # Where no cut lets it through, it harms nothing.
+    events["FatJet"][0][0]["jetId"] = 2
+    assert skim(write_events(tmp_path / "c.root", events))[1] == []
+
+
+def test_a_candidate_that_looks_like_padding_is_noted(tmp_path, skim):
+    events = one_jet(3)
+    events["PFCands"][0][2].update({"pt": 0.0, "mass": 0.0})
+    summary, (row,) = skim(write_events(tmp_path / "a.root", events))
+    assert len(row["PFCands_E"]) == 3 and row["PFCands_E"][2] == 0  # as the original maker has it
+    assert summary["notes"] == {"with_candidates_of_no_energy": 1}
+
+
+def test_weights_and_numbers_of_events_that_no_table_can_hold(tmp_path, skim):
+    events = random_events(5)
+    events["genWeight"][3] = float("nan")
+    with pytest.raises(DataError, match=r"a\.root: genWeight is nan in 1 events, so that no"):
+        skim(write_events(tmp_path / "a.root", events))
+    events = random_events(5)
+    events["event"][2] = 2**63 + 4
+    with pytest.raises(DataError, match=r"b\.root: event is 9223372036854775812, which the int64"):
+        skim(write_events(tmp_path / "b.root", events))
+    events["event"][2] = 2**63 - 1
+    skim(write_events(tmp_path / "c.root", events))
+
+
 def test_the_soft_drop_mass_window(tmp_path, skim):
     events = random_events(40, seed=12)
     summary, rows = skim(
@@ -352,6 +390,14 @@ def test_layouts_are_recognised_named_or_refused(tmp_path, skim, dataset):
         match=r"found: FatJetPFCands, PFCands; layout A .* needs FatJetPFCands_jetIdx\. Known",
     ):
         skim(other, dataset=dataset.model_copy(update={"layout": "A"}))
+
+
+@pytest.mark.parametrize("lost", ["FatJetPFCands_jetIdx", "FatJetPFCands_pFCandsIdx"])
+def test_half_a_table_of_links_is_clustered_again_on_demand_alone(tmp_path, skim, dataset, lost):
+    path = write_events(tmp_path / "a.root", random_events(5), drop=(lost,))
+    with pytest.raises(DataError, match=rf"layout A .* {lost}\. .*C .* would fit"):
+        skim(path)
+    assert skim(path, dataset=dataset.model_copy(update={"layout": "C"}))[0]["layouts"] == ["C"]
 
 
 def test_damaged_parts_are_noticed(tmp_path, skim):

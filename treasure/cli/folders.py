@@ -22,12 +22,35 @@ def inspect_directory(path: Path) -> None:
             headline(path / "metrics.json", "metrics", store.read_json(path / "metrics.json"))
     elif (path / store.MANIFEST).is_file():
         inspect_manifest(path / store.MANIFEST, store.read_manifest(path))
+    elif branches := sorted(path.glob(f"*/{store.MANIFEST}")):
+        _inspect_branches(path, branches)
     else:
         inside = sorted(p.name for p in path.iterdir())
         raise DataError(
             f"{path}: a folder without {store.MANIFEST} or tokenizer.json: not a finished stage,"
             f" release or tokenizer (it holds {brief(inside) or 'nothing'})"
         )
+
+
+def _inspect_branches(path: Path, manifests: list[Path]) -> None:
+    """Print what the finished branches of a stage say of themselves."""
+    found = {manifest.parent.name: store.read_manifest(manifest.parent) for manifest in manifests}
+    names: list[str] = []
+    for manifest in found.values():
+        counts = manifest.get("summary", {})
+        names += [n for n, v in counts.items() if isinstance(v, (int, float)) and n not in names]
+    task = next(iter(found.values())).get("task", "unknown")
+    unfinished = sum(1 for p in path.iterdir() if p.is_dir() and p.name not in found)
+    headline(
+        path,
+        f"stage of {len(found)} finished branches",
+        {"task": task} | ({"unfinished branches": unfinished} if unfinished else {}),
+    )
+    table = [
+        [branch, *(manifest.get("summary", {}).get(name, "") for name in names)]
+        for branch, manifest in found.items()
+    ]
+    rows(f"branches ({len(found)})", ["branch", *names], table[:SHOWN_ITEMS])
 
 
 def inspect_manifest(path: Path, manifest: Mapping[str, Any]) -> None:

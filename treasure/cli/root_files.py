@@ -19,6 +19,10 @@ def inspect_root(path: Path, shown_rows: int) -> None:
             trees = sorted({key.split(";")[0] for key in file.iterkeys()})
             classes = {name: file[name].classname for name in trees}
             headline(path, "ROOT file", {"size in bytes": path.stat().st_size, "objects": classes})
+            if (end := file.file.fEND) > path.stat().st_size:
+                console.print(
+                    Text(f"  truncated: its header says {end:,} bytes; copy it again", "bold red")
+                )
             for name, class_name in classes.items():
                 if class_name == "TTree":
                     _inspect_tree(file[name], shown_rows)

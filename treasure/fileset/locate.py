@@ -65,8 +65,11 @@ def _expand(pattern: str, folder: str, lists: tuple[str, ...]) -> list[str]:
         if not files:
             raise DataError(f"{path}: no *.root file in this directory; check source.files")
         return files
-    if glob.has_magic(path) and not Path(path).exists():
+    if glob.has_magic(path):
         matches = sorted(p for p in glob.glob(path, recursive=True) if Path(p).is_file())  # noqa: PTH207
+        # A name may look like a pattern: a[1].root, which matches a1.root and not itself.
+        if Path(path).exists() and path not in matches:
+            return [path]
         if not matches:
             raise DataError(
                 f"{path}: no file matches{_unset(path)}; check source.files (quotes, spelling, **)"

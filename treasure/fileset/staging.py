@@ -11,7 +11,7 @@ import shutil
 import socket
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from treasure.errors import DataError
@@ -62,9 +62,8 @@ def staged(file: FilesetFile) -> Iterator[str]:
     if not is_url(file.location):
         yield file.location
         return
-    scratch = scratch_directory()
-    _remove_leftovers(scratch)
-    with _locked_directory(scratch) as directory:
+    with _locked_directory() as directory:
+        _remove_leftovers(directory.parent)
         path = directory / "file.root"
         _fetch(file, path)
         yield str(path)
@@ -94,7 +93,8 @@ def _fetch(file: FilesetFile, path: Path) -> None:
             raise DataError(
                 f"{file.location}: the copy has {size} bytes and {found}, the fileset says"
                 f" {file.size} and {file.checksum}; if the file changed, make the fileset again"
-                " with CreateFileset"
+                " with CreateFileset; if a catalogue says a wrong checksum, leave the file out or"
+                " correct the catalogue"
             )
 
 
@@ -117,13 +117,16 @@ def _unusable(directory: Path, reason: str) -> DataError:
 
 
 @contextmanager
-def _locked_directory(scratch: Path) -> Iterator[Path]:
-    """A new directory on scratch, locked until it is removed again."""
+def _locked_directory() -> Iterator[Path]:
+    """A new directory on scratch, locked until it is removed again; so is scratch, if empty."""
     while True:
+        scratch = scratch_directory()
         directory = scratch / uuid.uuid4().hex
         try:
             directory.mkdir(mode=0o700)
             handle = os.open(directory, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # another process left scratch empty, or took this for a leftover
         except OSError as error:
             raise _unusable(scratch, error.strerror or str(error)) from error
         try:
@@ -140,6 +143,8 @@ def _locked_directory(scratch: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(directory, ignore_errors=True)
         os.close(handle)
+        with suppress(OSError):  # others stage files there
+            scratch.rmdir()
 
 
 def _remove_leftovers(scratch: Path) -> None:

@@ -152,14 +152,18 @@ def _luminosity(page: Page, merged: Mapping[str, Any]) -> None:
     luminosity = merged["luminosity"]
     page.heading("Luminosity sections")
     unknown = luminosity["expected"] is None
-    page.text(
-        "Which sections were expected is not known: neither the source nor a golden JSON says."
-        if unknown
-        else f"What was expected is said by: {luminosity['expected_by']}."
-    )
     if limits := merged["limits"]:
         said = ", ".join(f"{name}: {value}" for name, value in limits.items())
-        page.text(f"Only a part of the dataset was asked for ({said}).")
+        page.text(
+            f"Only a part of the dataset was asked for ({said}): which sections to expect of it is"
+            " not known."
+        )
+    elif unknown:
+        page.text(
+            "Which sections were expected is not known: neither the source nor a golden JSON says."
+        )
+    else:
+        page.text(f"What was expected is said by: {luminosity['expected_by']}.")
     page.table(
         ["sections", "number"],
         [

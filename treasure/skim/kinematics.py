@@ -54,7 +54,8 @@ def four_momentum(
     -------
     px, py, pz, E: float32, shape (n,), GeV.
     """
-    return tuple(v.astype(np.float32) for v in cartesian(pt, eta, phi, mass))  # type: ignore[return-value]
+    with np.errstate(over="ignore", invalid="ignore"):  # infinities and NaN, which callers refuse
+        return tuple(v.astype(np.float32) for v in cartesian(pt, eta, phi, mass))  # type: ignore[return-value]
 
 
 def charge_of(pdg_id: NDArray[np.int32]) -> NDArray[np.int32]:

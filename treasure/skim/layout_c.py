@@ -34,6 +34,11 @@ class LayoutC(StoredCandidates, kind="C"):
         f"PFCands_{name}" for name in ("pt", "eta", "phi", "mass", *CANDIDATE_COLUMNS[4:])
     )
 
+    @classmethod
+    def contradicted(cls, branches: set[str]) -> bool:
+        # a table of links that lacks a branch is a loss that clustering again would hide
+        return any(name.startswith("FatJetPFCands_") for name in branches)
+
     def find_constituents(
         self, jets: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -69,7 +74,7 @@ class LayoutC(StoredCandidates, kind="C"):
         except ValueError as error:
             raise DataError(
                 f"{self.where}: candidates cannot be clustered: {error} (PFCands_pt, eta, phi,"
-                " mass); the file is damaged, make it again or leave it out"
+                " mass, puppiWeight); the file is damaged, make it again or leave it out"
             ) from error
         # All jets of the events: which jet a cluster is, does not depend on the selection.
         jets = ranges(self.jet_offsets[events], np.diff(self.jet_offsets)[events])

@@ -43,6 +43,7 @@ _COMMON = (
 )  # fmt: skip
 _EVENT_BRANCHES = ("run", "luminosityBlock", "event")
 _JET_BRANCHES = ("FatJet_pt", "FatJet_eta", "FatJet_phi", "FatJet_msoftdrop")
+_AXIS = ("pt", "eta", "phi")  # what makes a jet; −1 would be a value like any other
 _GENERATOR_BRANCHES = (
     "GenPart_pdgId", "GenPart_genPartIdxMother", "GenPart_eta", "GenPart_phi",
 )  # fmt: skip
@@ -120,6 +121,11 @@ class Layout(ABC, Plugin, family=True):
         return [name for name in map(cls.in_input, needed) if name not in branches]
 
     @classmethod
+    def contradicted(cls, branches: set[str]) -> bool:
+        """Whether branches say that an input is of another layout, though none is missing."""
+        return False
+
+    @classmethod
     def branch_filter(cls) -> list[str]:
         """Names and globs of all branches that a layout may read."""
         names = [*cls.required, *_EVENT_BRANCHES, *_JET_BRANCHES, *_GENERATOR_BRANCHES]
@@ -138,13 +144,33 @@ class Layout(ABC, Plugin, family=True):
 
     @cached_property
     def record(self) -> EventRecord:
-        """The events."""
-        info = [np.asarray(self._column(name)).astype(np.int64) for name in _EVENT_BRANCHES]
-        if self.has("genWeight"):
-            weight = np.asarray(self._column("genWeight")).astype(np.float64)
-        else:
-            weight = np.ones(len(self.events))
-        return EventRecord(np.stack(info, axis=1), weight)
+        """The events.
+
+        Raises
+        ------
+        DataError
+            If a number of run, section or event does not fit into int64, or a weight is not finite.
+        """
+        info = np.stack([self._number(name) for name in _EVENT_BRANCHES], axis=1)
+        if not self.has("genWeight"):
+            return EventRecord(info, np.ones(len(self.events)))
+        weight = np.asarray(self._column("genWeight")).astype(np.float64)
+        if not (good := np.isfinite(weight)).all():
+            raise DataError(
+                f"{self.where}: {self.in_input('genWeight')} is {weight[~good][0]} in"
+                f" {np.count_nonzero(~good)} events, so that no weights can be added up; the file"
+                " is damaged, make it again or leave it out"
+            )
+        return EventRecord(info, weight)
+
+    def _number(self, branch: str) -> NDArray[np.int64]:
+        values = np.asarray(self._column(branch))
+        if values.dtype == np.uint64 and (values > np.iinfo(np.int64).max).any():
+            raise DataError(
+                f"{self.where}: {self.in_input(branch)} is {values.max()}, which the int64 of jet"
+                " tables cannot hold; the file is damaged, make it again or leave it out"
+            )
+        return values.astype(np.int64)
 
     @cached_property
     def jet_offsets(self) -> NDArray[np.int64]:
@@ -164,12 +190,25 @@ class Layout(ABC, Plugin, family=True):
         return Jets(event, index, columns, jet_id)
 
     def jet_columns(self, jets: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
-        """`JET_COLUMNS` of some jets, float32; sentinels where the input has no such column."""
+        """`JET_COLUMNS` of some jets, float32; sentinels where the input has no such column.
+
+        Raises
+        ------
+        DataError
+            If the pt, eta or phi of a jet is not finite.
+        """
         columns: dict[str, NDArray[np.float32]] = {}
         for name in JET_COLUMNS:
             branch = f"FatJet_{name}"
             if self.has(branch):
-                columns[name] = self.finite(branch, self.flat(branch)[jets].astype(np.float32))
+                values = self.flat(branch)[jets].astype(np.float32)
+                if name in _AXIS and not (good := np.isfinite(values)).all():
+                    raise DataError(
+                        f"{self.where}: {self.in_input(branch)} is {values[~good][0]} for"
+                        f" {np.count_nonzero(~good)} selected jets; the file is damaged, make it"
+                        " again or leave it out"
+                    )
+                columns[name] = self.finite(branch, values)
                 if branch in self.renamed:
                     self.absent_columns[branch] = self.in_input(branch)
             elif (computed := self.computed_column(name, jets)) is not None:
@@ -273,6 +312,8 @@ def recognise(branches: set[str], wanted: str, where: str) -> type[Layout]:
         If the branches do not fit; names what was found and what is missing.
     """
     tried = _chosen(wanted)
+    contradicted = [x for x in tried if wanted == "auto" and x.contradicted(branches)]
+    tried = [layout for layout in tried if layout not in contradicted]
     for layout in tried:
         if not layout.missing(branches):
             return layout
@@ -299,6 +340,11 @@ def recognise(branches: set[str], wanted: str, where: str) -> type[Layout]:
         f"{where}: candidate collections found: {', '.join(found) or 'none'}; layout"
         f" {best.kind or wanted} ({best.summary}) also needs {_listed(missing)}. Known are:"
         f" {', '.join(sorted(_known()))}, and module:Class"
+        + "".join(
+            f"; layout {layout.kind} ({layout.summary}) would fit: name it if that is meant"
+            for layout in contradicted
+            if not layout.missing(branches)
+        )
     )
 
 

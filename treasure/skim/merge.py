@@ -88,7 +88,7 @@ def merge(
     luminosity = None
     if not dataset.is_mc:
         read = union(*(branch["luminosity_sections"] for branch in branches))
-        luminosity = compare_luminosity(read, planned=planned, golden=golden)
+        luminosity = compare_luminosity(read, planned=planned, golden=golden, limits=limits)
     return {
         "dataset": dataset_name,
         "is_mc": dataset.is_mc,
@@ -119,13 +119,21 @@ def merge(
 
 
 def expected_sections(
-    read: Sections, *, planned: Sections | None, golden: Sections | None
+    read: Sections,
+    *,
+    planned: Sections | None,
+    golden: Sections | None,
+    limits: Mapping[str, Any] | None = None,
 ) -> tuple[Sections | None, str]:
     """The sections that the dataset should have, and who says so.
 
     What the source plans, as far as it is validated; where the source does not know, all that is
     validated of the runs that were met, since a golden JSON spans a year and a dataset less.
+    Of a source with `limits`, all that it does not read would be missing: what to expect is not
+    known.
     """
+    if limits:
+        return None, f"not known, with {' and '.join(limits)}"
     if planned is not None and golden is not None:
         return intersection(planned, golden), "source and golden JSON"
     if planned is not None:
@@ -136,11 +144,15 @@ def expected_sections(
 
 
 def compare_luminosity(
-    read: Sections, *, planned: Sections | None, golden: Sections | None
+    read: Sections,
+    *,
+    planned: Sections | None,
+    golden: Sections | None,
+    limits: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Luminosity sections processed (read and validated) beside those expected."""
     processed = read if golden is None else intersection(read, golden)
-    expected, by = expected_sections(read, planned=planned, golden=golden)
+    expected, by = expected_sections(read, planned=planned, golden=golden, limits=limits)
     missing = {} if expected is None else difference(expected, processed)
     outside = {} if expected is None else difference(read, expected)
     return {

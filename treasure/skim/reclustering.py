@@ -66,17 +66,19 @@ def cluster(
     Raises
     ------
     ValueError
-        If the momentum of a candidate with weight is not finite.
+        If the momentum of a candidate with weight, or its product with it, is not finite.
     """
     chosen = np.flatnonzero(weight > 0)
-    momenta = cartesian(pt[chosen], eta[chosen], phi[chosen], mass[chosen])
-    if not all(np.isfinite(component).all() for component in momenta):
-        raise ValueError("a momentum is not finite")
     factor = weight[chosen].astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        unweighted = cartesian(pt[chosen], eta[chosen], phi[chosen], mass[chosen])
+        momenta = [component * factor for component in unweighted]
+    # FastJet crashes on what is not.
+    if not all(np.isfinite(component).all() for component in momenta):
+        raise ValueError("a momentum, or its product with the PUPPI weight, is not finite")
     event_of = np.repeat(np.arange(len(counts)), counts)[chosen]
     chosen_counts = np.bincount(event_of, minlength=len(counts))
-    components = zip(("px", "py", "pz", "E"), momenta, strict=True)
-    particles = ak.zip({name: component * factor for name, component in components})
+    particles = ak.zip(dict(zip(("px", "py", "pz", "E"), momenta, strict=True)))
     # Here, since inputs of other layouts do without it.
     import fastjet
     import fastjet._swig

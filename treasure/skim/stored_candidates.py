@@ -83,6 +83,9 @@ class StoredCandidates(Layout):
                     f" ({self.in_input(self.collection)}_pt, eta, phi, mass); the file is damaged,"
                     " make it again or leave it out"
                 )
+        if (empty := columns["E"] == 0).any():  # it looks like padding to whoever reads a jet table
+            owner = np.repeat(np.arange(len(counts)), counts)
+            self.notes["with_candidates_of_no_energy"] = len(np.unique(owner[empty]))
         columns |= self._tracks(positions)
         columns |= self._identity(positions)
         if self._has("puppiWeight"):
