@@ -33,6 +33,7 @@ from tasks.interruption import end_well
 from tasks.messages import say, shown_path, summary_line
 from tasks.parameters import OverridesParameter, tell_option
 from tasks.progress import Progress
+from tasks.scheduler import RUN
 from tasks.site import SiteParameters
 from tasks.stage import DoneByAnother, Stage, StageTarget, alone_in
 from treasure import store
@@ -105,6 +106,10 @@ class TreasureTask(ExecutorParameters, SiteParameters, law.Task):
 
     reqs: ClassVar[Mapping[str, type["TreasureTask"]]] = {}
     """Name → task class of what this stage requires, with this task's parameters."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.task_id = f"{self.task_id}_{RUN}"
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

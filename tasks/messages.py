@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from luigi.rpc import RPCError
+
 from tasks.interruption import was_stopped
 from treasure.errors import TreasureError
 
@@ -17,14 +19,29 @@ __all__ = ["ShortErrors", "counted", "say", "shown_path", "summary_line"]
 _IN_TRACEBACK = re.compile(r"^Traceback .*^treasure\.errors\.\w+: (.*)\Z", re.DOTALL | re.MULTILINE)
 
 
+# What luigi warns of when a central scheduler is gone, in two loggers and with every question.
+_NO_SCHEDULER = ("Failed connecting to remote scheduler", "Failed pinging scheduler")
+
+
 class ShortErrors(logging.Filter):
     """Says an error that the user can mend in its own words, once, without a traceback."""
+
+    _waits_for_scheduler = False
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         if error is not None and was_stopped():
             return False
         if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
+            return False
+        if record.msg.startswith(_NO_SCHEDULER):
+            if not self._waits_for_scheduler:
+                self._waits_for_scheduler = True
+                print("the scheduler does not answer; asking again", file=sys.stderr, flush=True)
+            return False
+        if isinstance(error, RPCError):
+            told_of = "the scheduler does not answer any more; what is complete stays, the same"
+            print(f"error: {told_of} command goes on from there", file=sys.stderr, flush=True)
             return False
         if error is None and (told := _IN_TRACEBACK.search(record.getMessage())):
             print(f"error: {told[1].strip()}", file=sys.stderr, flush=True)

@@ -2,12 +2,18 @@
 
 import socket
 import sys
+import uuid
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import luigi
 
-__all__ = ["use_named_scheduler"]
+__all__ = ["RUN", "use_named_scheduler"]
+
+RUN = uuid.uuid4().hex[:10]
+"""Of this command and the processes that it forks. It stands in the ids by which a scheduler knows
+tasks: what one command has done or is doing in its store, must not be taken for another's. Commands
+that share a store look at what is there, and at the locks of its directories."""
 
 _SECONDS_TO_ANSWER = 5
 _OPTIONS = ("--scheduler-host", "--scheduler-port", "--scheduler-url")

@@ -236,9 +236,9 @@ def free_port():
         return found.getsockname()[1]
 
 
-@pytest.fixture
-def scheduler(terminal, tmp_path):
-    """The address of a central scheduler, started as a user starts it."""
+@contextlib.contextmanager
+def running_scheduler(terminal, tmp_path):
+    """A central scheduler, started as a user starts it: its address and process."""
     port = free_port()
     with (tmp_path / "luigid.log").open("w") as log:
         process = subprocess.Popen(
@@ -254,10 +254,16 @@ def scheduler(terminal, tmp_path):
 
     try:
         wait_for(answers, 60).close()
-        yield address
+        yield address, process
     finally:
         process.terminate()
         process.wait(60)
+
+
+@pytest.fixture
+def scheduler(terminal, tmp_path):
+    with running_scheduler(terminal, tmp_path) as (address, _):
+        yield address
 
 
 def task_list(address):
@@ -298,6 +304,54 @@ def test_the_central_scheduler_knows_the_run_and_its_page_shows_it(terminal, sch
         capture_output=True, text=True, timeout=120, check=True,
     ).stdout  # fmt: skip
     assert "SimulatePFNano" in page and "CreateFileset" in page
+
+
+@pytest.mark.slow
+def test_commands_that_share_a_scheduler_do_not_disturb_each_other(terminal, scheduler, tmp_path):
+    command = [*COMMAND, "--scheduler-host", "127.0.0.1"]
+    command += ["--scheduler-port", scheduler.rpartition(":")[2]]
+
+    def run_in(*stores):
+        processes = [
+            subprocess.Popen(
+                command, env=terminal.environment | {"TREASURE_STORE": str(store)},
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            )
+            for store in stores
+        ]  # fmt: skip
+        told = [process.communicate(timeout=300)[0] for process in processes]
+        assert [process.returncode for process in processes] == [0] * len(stores), told
+        return told
+
+    stores = [tmp_path / name for name in ("one", "two", "three")]
+    run_in(stores[0], stores[0], stores[1])
+    # What one store has, another one has not, whatever the scheduler heard of it.
+    (told,) = run_in(stores[2])
+    assert re.search(SUMMARIES[2], told, re.MULTILINE), told
+    files = [
+        {str(p.relative_to(store)): p.read_bytes() for p in store.rglob("*.root")}
+        for store in stores
+    ]
+    assert len(files[0]) == 2 and files[0] == files[1] == files[2]
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_dies_is_one_clear_error(terminal, tmp_path):
+    with running_scheduler(terminal, tmp_path) as (address, scheduler_process):
+        longer = "datasets.qcd.source.events_per_file=600"
+        process = subprocess.Popen(
+            [*COMMAND, "--set", longer, "--scheduler-port", address.rpartition(":")[2]],
+            env=terminal.environment | {"LAW__luigi_core__rpc_retry_wait": "1"},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        wait_for(lambda: any(t["status"] == "RUNNING" for t in task_list(address).values()))
+        scheduler_process.kill()
+        text, _ = process.communicate(timeout=300)
+    assert process.returncode == 40
+    assert "Traceback" not in text and "NoneType" not in text
+    assert text.count("the scheduler does not answer; asking again") <= 3  # of each process
+    assert text.rstrip().endswith("the same command goes on from there"), text
+    assert terminal(*COMMAND, "--set", longer).code == 0
 
 
 def test_a_scheduler_that_is_not_there_is_one_clear_error(terminal):
