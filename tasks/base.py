@@ -57,7 +57,13 @@ def store_directory() -> Path:
 @lru_cache(maxsize=8)
 def _resolved(path: str, _home: str | None, _here: Path) -> Path:
     # once: each of thousands of branches asks, and every part of the path is a question of its own
-    return Path(path).expanduser().resolve()
+    place = Path(os.path.expandvars(path)).expanduser().resolve()
+    if "$" in str(place):  # law would fill in variables
+        raise ConfigError(
+            f"TREASURE_STORE: {place} has a $, of a variable that is not set or in a name; set the"
+            " variable, or choose another directory"
+        )
+    return place
 
 
 @lru_cache(maxsize=64)
@@ -109,7 +115,7 @@ class TreasureTask(ExecutorParameters, SiteParameters, law.Task):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.task_id = f"{self.task_id}_{RUN}"
+        self.task_id: str = f"{self.task_id}_{RUN}"
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

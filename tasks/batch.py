@@ -8,6 +8,7 @@ system already, that the list of jobs survives any end of the command, and plain
 import re
 import time
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,11 @@ class BatchJobs:
     refusal = ""
     to_check = ""  # what may be wrong where the batch system does not answer
     _has_answered = False
+
+    @cached_property
+    def waits_for(self) -> dict[Any, str]:
+        """Job → why it waits, where the batch system says it."""
+        return {}
 
     def find_jobs(self) -> dict[str, Any]:
         """Name → id of this user's jobs that wait or run.
@@ -198,7 +204,8 @@ class BatchProxy(BaseRemoteWorkflowProxy):
                 d["job_id"] in self.job_manager.in_queue.values() for d in submitted.values()
             )
             new = [f"{_jobs(len(submitted) - found)} submitted"] if found < len(submitted) else []
-            old = [f"{_jobs(found)} of an earlier command found"] if found else []
+            old = [f"{_jobs(found)} of an earlier command found, as submitted then"]
+            old = old if found else []
             say(
                 f"{self.task.label}: {', '.join(new + old)} ({self.workflow_type}) →"
                 f" {shown_path(jobs.directory_of(self.task))}"
@@ -218,8 +225,10 @@ class BatchProxy(BaseRemoteWorkflowProxy):
 
     def cancel(self) -> None:
         none = (self.job_data.dummy_job_id, None)
-        if any(job["job_id"] not in none for job in self.job_data.jobs.values()):
+        there = sum(job["job_id"] not in none for job in self.job_data.jobs.values())
+        if there:
             super().cancel()
+            say(f"{self.task.label}: {_jobs(there)} told to end ({self.workflow_type})")
         else:
             say(f"{self.task.label}: no jobs to cancel")
 
@@ -232,6 +241,13 @@ class BatchProxy(BaseRemoteWorkflowProxy):
                 say(f"{self.task.label}: no jobs to cancel")
             return super().run()
         except TreasureError:
+            raise
+        except KeyboardInterrupt:
+            if not self.task.is_controlling_remote_jobs() and self.job_data.jobs:
+                say(
+                    f"{self.task.label}: its jobs go on ({self.workflow_type}); the same command"
+                    " goes on with them, with --cancel-jobs it ends them"
+                )
             raise
         except Refused as error:
             raise DataError(
@@ -314,6 +330,9 @@ class BatchWorkflow(BaseRemoteWorkflow):
         counts = {k: int(v) for k, v in re.findall(r"(\w+): (\d+)", uncolored(status_line))}
         total, done = counts.pop("all"), counts.pop("finished")
         others = [f"{count} {name}" for name, count in counts.items() if count]
+        if counts.get("pending") and not counts.get("running"):
+            waits_for = sorted(set(self.workflow_proxy.job_manager.waits_for.values()))
+            others += [f"waiting for: {', '.join(waits_for)}"] if waits_for else []
         share = f"{done} of {total} jobs done ({done / max(1, total):.0%})"
         told = ", ".join([share, *others])
         now = time.monotonic()

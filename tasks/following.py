@@ -36,7 +36,7 @@ def missing(task: Any, store_directory: Callable[[], Path]) -> None:
 
     In the jobs of a batch system this does nothing: they are parts of a run that others follow.
     """
-    if "LAW_JOB_TASK_CLASS" in os.environ:
+    if "LAW_JOB_TASK_CLASS" in os.environ or getattr(task, "cancel_jobs", False):
         return
     # What is wrong with the tasks themselves, luigi meets just after this, and says it.
     with contextlib.suppress(Exception):

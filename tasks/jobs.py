@@ -11,6 +11,7 @@ from typing import Any
 import law
 from law.task.proxy import ProxyCommand
 
+from tasks.base import store_directory
 from tasks.bundle import unpacked, write_bundle
 from tasks.site import SiteParameters
 from treasure import store
@@ -114,12 +115,12 @@ def script_text(
     own = environment.kind == "shared"
     exported = [name for name in _HANDED_ON if own or name not in _OF_THE_MACHINE]
     values = {name: os.environ[name] for name in exported if name in os.environ}
-    values["TREASURE_STORE"] = str(Path(os.environ.get("TREASURE_STORE") or "data").resolve())
+    values["TREASURE_STORE"] = str(store_directory())
     lines = [
         "#!/usr/bin/env bash",
         f"# Runs branches of {label}, as a job of a batch system: job.sh 3,4,5 [cores]",
         'echo "# $(date +%Y-%m-%dT%H:%M:%S%z) $(hostname) branches $1"',
-        *environment.setup,
+        *map(_set_up, environment.setup),
         *(f"export {name}={shlex.quote(value)}" for name, value in values.items()),
         # A part of a run that others follow.
         "export LAW_JOB_TASK_CLASS=1 TREASURE_PROGRESS=plain PYTHONUNBUFFERED=1",
@@ -142,6 +143,12 @@ def script_text(
         f'exec {shlex.join(command)} "$which=$1" "--workers=${{2:-1}}"',
     ]
     return "\n".join(lines) + "\n"
+
+
+def _set_up(line: str) -> str:
+    """A shell command of the site, without whose success the job is not to go on."""
+    told = shlex.quote(f"error: environment.setup of the site: {line!r} failed")
+    return f"{line} || {{ echo {told} >&2; exit 1; }}"
 
 
 def _own_python() -> list[str]:

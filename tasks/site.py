@@ -107,10 +107,13 @@ class SiteParameters:
             keys.remove("store")
         if keys:
             files = ", ".join(dict.fromkeys(loaded.origins[key] for key in keys))
-            raise ConfigError(
-                f"{files}: {', '.join(keys)} still to be filled in; do it there, or in a site of"
-                f" your own that begins with `defaults: {loaded.name}`"
+            named = _named(str(self.site))
+            where = (
+                f"in {named}"
+                if named.endswith((".yaml", ".yml"))
+                else f"there, or in a site of your own that begins with `defaults: {loaded.name}`"
             )
+            raise ConfigError(f"{files}: {', '.join(keys)} still to be filled in; do it {where}")
 
 
 @lru_cache(maxsize=4)

@@ -63,6 +63,16 @@ class SkimJets(FilesetBranches):
                 executor=self.chosen_executor(len(self.branch_map)),
             )
         self._say_if_no_trigger(stage.summary)
+        self._say_if_not_validated(stage.summary)
+
+    def _say_if_not_validated(self, summary: dict[str, Any]) -> None:
+        validated = {step["cut"]: step["events"] for step in summary["cutflow"]}.get("golden_json")
+        if summary["events"] and validated == 0:
+            runs = ", ".join(sorted(summary["luminosity_sections"], key=int)[:4])
+            say(
+                f"{self.label}: no event is in a section of selection.golden_json (runs {runs});"
+                " compare the file with the data"
+            )
 
     def _say_if_no_trigger(self, summary: dict[str, Any]) -> None:
         missing, files = summary["missing_triggers"], len(summary["files"])

@@ -29,11 +29,14 @@ _SILENT = re.compile(
     r"|temporarily|socket|unexpected message|communication|not responding|slurmdbd",
     re.IGNORECASE,
 )
+_ADVICE = re.compile(r'Try "\w+ --help"')
 _ALIVE = {"PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "REQUEUED",
           "REQUEUE_HOLD", "REQUEUE_FED", "RESIZING", "SIGNALING", "STAGE_OUT",
           "RESV_DEL_HOLD"}  # fmt: skip
 # A job that waits for this reason never starts by itself: its start failed.
 _HELD = "launch_failed_requeued_held"
+# In the name of a log, #SBATCH lines take these for something else.
+_UNSPEAKABLE = re.compile(r"""['"\\,#]""")
 _WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD"}
 
 
@@ -53,7 +56,7 @@ class SlurmJobs(BatchJobs, law.slurm.SlurmJobManager):
         return {
             row[2]: int(row[0])
             for row in rows
-            if len(row) == 3 and row[1] in _ALIVE and row[0].isdigit()
+            if len(row) == 3 and row[1] in _ALIVE - {"COMPLETING"} and row[0].isdigit()
         }
 
     def submit_file(self, path: Path) -> int:
@@ -66,11 +69,36 @@ class SlurmJobs(BatchJobs, law.slurm.SlurmJobManager):
         """How jobs are; law gives one number, or a list."""
         several = isinstance(job_id, (list, tuple))
         numbers = list(job_id) if several else [job_id]
-        states = _in_queue(numbers)
+        states = self._in_queue(numbers)
         if gone := [number for number in numbers if number not in states]:
             states |= _in_accounting(gone)
         told = {number: self._status(number, *states.get(number, ("", 0))) for number in numbers}
         return told if several else told[job_id]
+
+    def _in_queue(self, numbers: Iterable[int]) -> dict[int, tuple[str, int]]:
+        """Number → (state, exit code) of jobs that squeue knows, also those that ended lately."""
+        listed = ",".join(map(str, numbers))
+        options = ("--noheader", "--states=all", f"--jobs={listed}")
+        try:
+            told = _ask("squeue", *options, "--Format=JobID:24,State:24,exit_code:24,Reason:64")
+        except Refused as error:
+            if "invalid job id" in str(error).lower():  # of a single job, which is no more known
+                return {}
+            raise
+        found = {}
+        for row in (line.split(maxsplit=3) for line in told.splitlines()):
+            if len(row) < 4:
+                continue
+            number, state, reason = int(row[0]), row[1], row[3].strip()
+            if reason.replace(" ", "_") == _HELD:
+                _ask("scancel", str(number))
+                state = "LAUNCH_FAILED"
+            if state in _WAITING and reason != "None":
+                self.waits_for[number] = reason
+            else:
+                self.waits_for.pop(number, None)
+            found[number] = (state, _exit_code(int(row[2])))
+        return found
 
     def _status(self, number: int, state: str, code: int) -> dict[str, Any]:
         error = None
@@ -86,28 +114,6 @@ class SlurmJobs(BatchJobs, law.slurm.SlurmJobManager):
             job_id=number, status=status, code=code, error=error
         )
         return told
-
-
-def _in_queue(numbers: Iterable[int]) -> dict[int, tuple[str, int]]:
-    """Number → (state, exit code) of jobs that squeue knows, those that ended lately included."""
-    listed = ",".join(map(str, numbers))
-    options = ("--noheader", "--states=all", f"--jobs={listed}")
-    try:
-        told = _ask("squeue", *options, "--Format=JobID:24,State:24,exit_code:24,Reason:64")
-    except Refused as error:
-        if "invalid job id" in str(error).lower():  # of a single job, which is no more known
-            return {}
-        raise
-    found = {}
-    for row in (line.split(maxsplit=3) for line in told.splitlines()):
-        if len(row) < 4:
-            continue
-        number, state = int(row[0]), row[1]
-        if row[3].strip().replace(" ", "_") == _HELD:
-            _ask("scancel", str(number))
-            state = "LAUNCH_FAILED"
-        found[number] = (state, _exit_code(int(row[2])))
-    return found
 
 
 def _in_accounting(numbers: Iterable[int]) -> dict[int, tuple[str, int]]:
@@ -140,6 +146,7 @@ def _in_words(state: str, code: int) -> str:
 
 def _brief(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line for line in lines if not _ADVICE.search(line)] or lines
     last = re.sub(r"^\w+: ((error|fatal): )?", "", lines[-1]) if lines else "no answer"
     return last[:300]
 
@@ -201,7 +208,12 @@ class _SlurmProxy(BatchProxy, law.slurm.SlurmWorkflow.workflow_proxy_cls, Listed
     suffix = ".sbatch"
 
     def job_text(self, name: str, script: Path, arguments: list[str]) -> str:
-        log = str(self.log_path(name.replace("%", "%%"), "%j"))
+        log = str(self.log_path(name, "")).removesuffix(".log").replace("%", "%%") + "%j.log"
+        if found := _UNSPEAKABLE.search(log):
+            raise ConfigError(
+                f"TREASURE_STORE: {jobs.directory_of(self.task)} has a {found[0]}, which Slurm does"
+                " not take in the name of a log; choose another directory"
+            )
         site = self.task.place.slurm
         return job_text(name, log, script, arguments, self.task.job_resources(), site)
 

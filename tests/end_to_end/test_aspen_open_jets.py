@@ -145,5 +145,14 @@ def test_a_range_of_entries_that_skips_a_file_and_triggers_that_no_file_has(seve
     )  # fmt: skip
     assert run.code == 0, run.text
     assert run.text.count("no file has any of the 1 paths of selection.triggers") == 3
+    validated = tmp_path / "golden.json"
+    validated.write_text('{"1": [[1, 10]]}')
+    run = Terminal(tmp_path / "range" / "store")(
+        "law", "run", "SkimJets", "--config", str(tmp_path / "range" / "my.yaml"), "--dataset",
+        "mine", "--version", "x", "--set", f"selection.golden_json={validated}",
+        "--set", "datasets.mine.is_mc=false",
+    )  # fmt: skip
+    assert run.code == 0, run.text
+    assert run.text.count("no event is in a section of selection.golden_json (runs 280000)") == 3
     paths = (tmp_path / "range" / "store").glob("my/WriteH5/mine/x-*/*/*.h5")
     assert 0 in [len(read([path])["event_info"]) for path in paths]

@@ -229,6 +229,24 @@ def test_a_command_that_is_killed_goes_on_with_its_jobs(batch):
     assert len(batch.jobs()) == 3
 
 
+def test_a_command_that_is_interrupted_says_what_becomes_of_its_jobs(batch):
+    process = batch.start(STAGE)
+    batch.wait(lambda: len(batch.started) == 2)
+    process.send_signal(signal.SIGINT)
+    assert batch.finish(process) == 130
+    said = "ToldStage qcd: its jobs go on (slurm); the same command goes on with them"
+    assert said in batch.output and "Traceback" not in batch.output
+    assert len(batch.jobs()) == 3
+
+    assert batch.run(STAGE, "--cancel-jobs") == 0
+    assert "ToldStage qcd: 3 jobs told to end (slurm)" in batch.output
+    # Jobs that are just ending are not waited for.
+    batch.tell("go")
+    assert batch.run(STAGE) == 0, batch.output
+    assert "ToldStage qcd: 3 jobs submitted (slurm)" in batch.output
+    assert batch.numbers() == [0, 1, 2]
+
+
 def test_jobs_that_are_in_no_list_are_found_by_their_names(batch):
     process = batch.start(STAGE)
     batch.wait(lambda: len(batch.jobs()) == 3)
@@ -249,6 +267,19 @@ def test_branches_share_jobs_and_jobs_take_turns(batch):
     assert [name.split("_")[2] for name in names] == ["0-1", "2"]
     assert batch.output.count("1 job submitted") == 2
     assert batch.numbers() == batch.started == [0, 1, 2]
+
+
+def test_what_jobs_wait_for_is_said(batch):
+    batch.site.write_text("defaults: generic_slurm\nslurm: {extra: {begin: now+1hour}}\n")
+    process = batch.start(STAGE)
+    batch.wait(lambda: "3 pending, waiting for: BeginTime" in batch.output)
+    process.send_signal(signal.SIGINT)
+    batch.finish(process)
+    batch.site.write_text("defaults: generic_slurm\n")
+    process = batch.start(STAGE)
+    batch.wait(lambda: "3 jobs of an earlier command found, as submitted then" in batch.output)
+    process.send_signal(signal.SIGINT)
+    batch.finish(process)
 
 
 def test_what_slurm_refuses_is_one_line(batch):

@@ -139,6 +139,14 @@ def test_a_failed_branch_is_shown_with_its_error_and_its_log(store):
     assert "file.root: truncated" in shown and "/logs/3.txt" in shown
 
 
+def test_a_stage_that_failed_because_of_its_branches_counts_for_none(store):
+    failure = Record("SkimJets qcd", "failed", error="3 of 4 jobs failed", process=this_process())
+    failure.save(record_path(store.place, store.branch("qcd_0000").parent))
+    assert [b.record.error for b in store.read().stages[0].failed] == ["3 of 4 jobs failed"]
+    store.record("qcd_0003", "failed", error="file.root: truncated")
+    assert [b.name for b in store.read().stages[0].failed] == ["qcd_0003"]
+
+
 def test_a_killed_process_is_not_taken_for_a_running_one(tmp_path):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()

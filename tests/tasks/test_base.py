@@ -53,6 +53,17 @@ def names(*tasks):
     return [task.__name__ for task in tasks]
 
 
+def test_variables_in_the_place_of_the_store(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLACE", str(tmp_path / "there"))
+    monkeypatch.setenv("TREASURE_STORE", "$PLACE/store")
+    directory = CreateFileset(version="v1", config="test").directory
+    assert directory.is_relative_to(tmp_path / "there" / "store")
+    for place in ("$NOPE/store", f"{tmp_path}/a $ b"):
+        monkeypatch.setenv("TREASURE_STORE", place)
+        with pytest.raises(ConfigError, match=r"TREASURE_STORE: .* has a \$, of a variable"):
+            CreateFileset(version="v1", config="test").directory  # noqa: B018
+
+
 def test_fingerprints_are_stable_and_distinct():
     one = fingerprints()
     assert one == fingerprints()

@@ -1,5 +1,6 @@
 """What is handed to batch systems: submit files, scripts, names; and what is told of failures."""
 
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -123,6 +124,62 @@ def test_in_a_container_its_own_software_is_used(tmp_path, monkeypatch, runtime)
     assert any("my.sif" in part for part in command) and "--x" in command
     assert "TREASURE_HOME" not in text and ".venv" not in text
     subprocess.run(["bash", "-n"], input=text, text=True, check=True)
+
+
+def test_a_job_does_not_go_on_where_its_environment_is_not_set_up(tmp_path, monkeypatch):
+    monkeypatch.setenv("TREASURE_STORE", str(tmp_path))
+    environment = Environment(setup=["true", "module load 'it' 2>/dev/null", "touch never"])
+    script = jobs.script_text(environment, ["law"], None, label="a stage")
+    done = subprocess.run(
+        ["bash", "-s", "0"], input=script, text=True, capture_output=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 1 and not (tmp_path / "never").exists()
+    assert "environment.setup of the site: \"module load 'it' 2>/dev/null\" failed" in done.stderr
+
+
+def test_names_that_slurm_takes_for_something_else(tmp_path, monkeypatch):
+    for name in ("a'b", 'a"b', "a,b", "a#b", "a\\b"):
+        monkeypatch.setenv("TREASURE_STORE", str(tmp_path / name))
+        task = SkimJets(version="v1", config="test", dataset="qcd", workflow="slurm")
+        with pytest.raises(ConfigError, match="which Slurm does not take in the name of a log"):
+            task.workflow_proxy.job_text("x", SCRIPT, ["0", "1"])
+    monkeypatch.setenv("TREASURE_STORE", str(tmp_path / "50 %j ü (x)"))
+    task = SkimJets(version="v1", config="test", dataset="qcd", workflow="slurm")
+    text = task.workflow_proxy.job_text("x", SCRIPT, ["0", "1"])
+    assert "50 %%j ü (x)/test/SkimJets/qcd/" in text and '/jobs/x.%j.log"' in text
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("sbatch: unrecognized option '--nosuch=1'\nTry \"sbatch --help\" for more information",
+         "unrecognized option '--nosuch=1'"),
+        ("sbatch: error: invalid partition specified: x\nsbatch: error: Batch job submission"
+         " failed: Invalid partition name specified",
+         "Batch job submission failed: Invalid partition name specified"),
+        ("", "no answer"),
+    ],
+)  # fmt: skip
+def test_the_error_of_slurm_is_told_and_not_its_advice(commands, said, told):
+    commands("sbatch", f"cat >&2 <<'END'\n{said}\nEND\nexit 1")
+    with pytest.raises(Refused, match=f"^sbatch: {re.escape(told)}$"):
+        slurm.SlurmJobs().submit_file(SCRIPT)
+
+
+def test_it_is_said_what_waiting_jobs_wait_for(skim, commands):
+    states = {7: "PENDING 0 BeginTime", 8: "PENDING 0 None"}
+    commands("squeue", "".join(f"echo '{n} {state}'\n" for n, state in states.items()))
+    manager = skim.workflow_proxy.job_manager
+    manager.query([7, 8])
+    line = "jobs: all: 3, pending: 3, running: 0, finished: 0, retry: 0, failed: 0"
+    told = "SkimJets qcd: 0 of 3 jobs done (0%), 3 pending, waiting for: BeginTime"
+    assert skim.modify_polling_status_line(line) == told
+    assert skim.modify_polling_status_line(line) == ""  # nothing new
+    running = line.replace("pending: 3, running: 0", "pending: 2, running: 1")
+    assert "waiting" not in skim.modify_polling_status_line(running)
+    commands("squeue", "echo '7 RUNNING 0 None'")
+    manager.query([7])
+    assert "waiting" not in skim.modify_polling_status_line(line)
 
 
 def test_a_job_of_slurm(tmp_path):
@@ -286,6 +343,12 @@ def test_a_job_is_not_submitted_from_a_site_that_is_not_filled_in(tmp_path, monk
     mine.write_text("defaults: nersc_perlmutter\nslurm: {account: m1234}\n")
     task = SkimJets(version="v1", config="test", dataset="qcd", site=str(mine))
     task.check_site_is_filled_in()
+    mine.write_text("defaults: nersc_perlmutter\n")
+    task = SkimJets(version="v1", config="test", dataset="qcd", site=str(mine))
+    with pytest.raises(
+        ConfigError, match=rf"slurm.account still .*; do it in {re.escape(str(mine))}"
+    ):
+        task.check_site_is_filled_in()
 
 
 def test_a_store_that_is_chosen_needs_no_filling_in(tmp_path, monkeypatch):

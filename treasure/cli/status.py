@@ -47,7 +47,7 @@ def show_status(
     DataError
         If no such run is recorded.
     """
-    place = store or Path(os.environ.get("TREASURE_STORE") or "data")
+    place = store or Path(os.path.expandvars(os.environ.get("TREASURE_STORE") or "data"))
     place = place.expanduser().resolve()
     reader = Reader(place, find_plan(place, version, config))
     # Where not all characters can be said, a "?" is better than an error.

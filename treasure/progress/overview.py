@@ -211,6 +211,8 @@ class Reader:
                 continue
             branch = self._branch(directory, name, record)
             (running if branch.record.state == "running" else failed).append(branch)
+        # Of a stage with branches, its own failure follows from theirs.
+        failed = [branch for branch in failed if branch.name] or failed
         if stage.parts != ("",):
             _read_finished(record_path(self.store, directory).with_suffix(""), seen)
         else:

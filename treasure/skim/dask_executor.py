@@ -1,12 +1,14 @@
 """The executor that runs jobs on a Dask cluster: one that is there, or one on this machine."""
 
 import logging
+import os
 import signal
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing.resource_tracker import ensure_running
 from typing import Any
@@ -102,16 +104,27 @@ class Dask:
             raise _lost(client) from error
         return [results[number] for number in range(len(jobs))]
 
-    def _cluster(self) -> AbstractContextManager[Any]:
+    @contextmanager
+    def _cluster(self) -> Iterator[Any]:
         if self.address:
-            return nullcontext(self.address)
-        with _workers_without_interrupts():
-            return LocalCluster(
-                n_workers=self.workers,
-                threads_per_worker=1,
-                dashboard_address="127.0.0.1:8787",  # another port, where that is taken
-                silence_logs=logging.CRITICAL,
+            yield self.address
+            return
+        scratch = os.environ.get("TREASURE_SCRATCH")
+        with ExitStack() as stack:
+            # Dask leaves files of locks in it.
+            folder = tempfile.TemporaryDirectory(
+                prefix="treasure-dask-", dir=scratch, ignore_cleanup_errors=True
             )
+            place = stack.enter_context(folder)
+            with _workers_without_interrupts():
+                cluster = LocalCluster(
+                    n_workers=self.workers,
+                    threads_per_worker=1,
+                    dashboard_address="127.0.0.1:8787",  # another port, where that is taken
+                    silence_logs=logging.CRITICAL,
+                    local_directory=place,
+                )
+            yield stack.enter_context(cluster)
 
     def _client(self, where: Any) -> Client:
         try:

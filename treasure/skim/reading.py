@@ -259,8 +259,9 @@ def _explained(error: Exception, file: FilesetFile) -> TreasureError:
         cause = cause.__cause__
     text = " ".join(f"{type(innermost).__name__}: {innermost}".split())[:300]
     remedy = (
-        "the file may be damaged: compare it with where it comes from, copy or make it again, or"
-        " take it off the list (source.files)"
+        "the file may be damaged: compare it with where it comes from. If it is, copy or make it"
+        " again and take another --version, since the fileset knows the damaged one; or take it off"
+        " the list (source.files)"
     )
     if is_url(file.location) and may_pass(error):
         remedy = "the server failed several times: run again, or set source.stage to true"
