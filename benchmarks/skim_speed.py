@@ -38,6 +38,20 @@ _ROWS = 4096
 _NOT_READ = ("FatJet_mass", "FatJetPFCands_pt")
 
 
+_MEASURE = """
+import os, sys, time
+chosen, command = sys.argv[1], sys.argv[2:]
+if chosen:
+    os.sched_setaffinity(0, map(int, chosen.split(",")))
+start = time.perf_counter()
+pid = os.posix_spawnp(command[0], command, os.environ)
+_, status, used = os.wait4(pid, 0)
+wall = time.perf_counter() - start
+cpu = used.ru_utime + used.ru_stime
+print(f"\\n{os.waitstatus_to_exitcode(status)} {wall} {cpu} {used.ru_maxrss}")
+"""
+
+
 @dataclass
 class Cost:
     """What a command took: seconds, processor seconds, and memory of its largest process."""
@@ -244,20 +258,15 @@ def available() -> int:
 
 def measured(command: list[str], cores: int | None, **environment: str) -> Cost:
     """Run a command on some of the cores."""
-    chosen = sorted(os.sched_getaffinity(0))[-cores:] if cores else None
-    start = time.perf_counter()
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env=os.environ | environment,
-            preexec_fn=(lambda: os.sched_setaffinity(0, chosen)) if chosen else None,
-        )  # fmt: skip
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        wall = time.perf_counter() - start
-        if process.returncode:
-            output.seek(0)
-            sys.exit(f"{' '.join(command)}:\n{output.read().decode()[-3000:]}")
-    return Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+    chosen = sorted(os.sched_getaffinity(0))[-cores:] if cores else []
+    # By a small process: Linux counts the memory of the one that starts a command as the command's.
+    script = [sys.executable, "-S", "-c", _MEASURE, ",".join(map(str, chosen)), *command]
+    done = subprocess.run(script, env=os.environ | environment, capture_output=True, text=True)
+    *said, last = done.stdout.splitlines()
+    code, wall, cpu, kilobytes = map(float, last.split())
+    if code:
+        sys.exit("\n".join([" ".join(command) + ":", *said[-30:], done.stderr[-3000:]]))
+    return Cost(wall, cpu, kilobytes / 1024)
 
 
 def floor(folder: Path, table: Path) -> None:

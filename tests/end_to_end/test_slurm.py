@@ -72,9 +72,9 @@ class Batch:
         self.node("scancel", "--user=root")
         self.node.heal()
 
-    def finish(self, process: "subprocess.Popen[bytes]") -> int:
+    def finish(self, process: "subprocess.Popen[bytes]", seconds: float = 90) -> int:
         try:
-            return process.wait(90)
+            return process.wait(seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"no end\n{self.output}\n{self.node.log()}") from None
 
@@ -306,12 +306,14 @@ def test_the_longest_run_time_and_the_resources_reach_slurm(batch):
     assert batch.finish(process) == 0, batch.output
 
 
+@pytest.mark.timeout(1200)
 def test_a_bundle_runs_where_the_checkout_is_not_seen(batch, tmp_path):
     batch.site.write_text(
         f"defaults: generic_slurm\nscratch: {tmp_path}/scratch\nenvironment: {{kind: bundle}}\n"
     )
     arguments = ("SimulatePFNano", "--dataset", "qcd", "--branches", "0")
-    assert batch.run(*arguments) == 0, batch.output
+    # The environment is packed: two gigabytes.
+    assert batch.finish(batch.start(*arguments), seconds=600) == 0, batch.output
     (folder,) = batch.store.glob("test/SimulatePFNano/qcd/*/qcd_0000")
     (made,) = folder.glob("*.root")
     first = made.read_bytes()
@@ -320,7 +322,7 @@ def test_a_bundle_runs_where_the_checkout_is_not_seen(batch, tmp_path):
     done = subprocess.run(
         ["unshare", "--mount", "bash", "-c", hidden],
         env={"PATH": f"{sys.base_prefix}/bin:/usr/bin:/bin", "HOME": str(tmp_path)},
-        cwd="/", capture_output=True, text=True, timeout=200,
+        cwd="/", capture_output=True, text=True, timeout=400,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert made.read_bytes() == first
