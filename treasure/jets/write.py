@@ -86,12 +86,15 @@ def pad_candidates(
     for number, column in enumerate(columns):
         flat[:, number] = column
     flat += np.float32(0)  # −0 becomes 0: a mask E != 0 is the same thing bit for bit
+    row_start = np.repeat(np.cumsum(counts) - counts, counts)
+    slot = np.arange(len(flat)) - row_start
+    place = slot + np.repeat(np.arange(len(counts)) * width, counts)
     if (counts > width).any():
-        row_start = np.repeat(np.cumsum(counts) - counts, counts)
-        flat = flat[np.arange(len(flat)) - row_start < width]
-    padded = np.zeros((len(counts), width, len(columns)), np.float32)
-    padded[np.arange(width) < counts[:, None]] = flat
-    return padded
+        kept = slot < width
+        flat, place = flat[kept], place[kept]
+    padded = np.zeros((len(counts) * width, len(columns)), np.float32)
+    padded[place] = flat
+    return padded.reshape(len(counts), width, len(columns))
 
 
 def write_jet_table(
@@ -176,8 +179,8 @@ def write_jet_table(
             writer.write(kinematics, done, _scalars(table, KINEMATICS_COLUMNS))
             writer.write(tagging, done, _scalars(table, TAGGING_COLUMNS))
             counts, columns = _candidates(table)
-            padded = pad_candidates(counts, columns, selection.max_candidates)
-            writer.write(particles, done, padded)
+            for first, padded in _padded_chunks(counts, columns, selection.max_candidates):
+                writer.write(particles, done + first, padded)
             candidates += int(np.minimum(counts, selection.max_candidates).sum())
             done += len(table)
             if progress is not None:
@@ -228,6 +231,17 @@ def _candidates(table: pa.Table) -> tuple[NDArray[np.int64], list[NDArray[Any]]]
     lists = [table[f"PFCands_{name}"].combine_chunks() for name in CANDIDATE_COLUMNS]
     counts = np.from_dlpack(lists[0].value_lengths()).astype(np.int64)
     return counts, [np.from_dlpack(column.flatten()) for column in lists]
+
+
+def _padded_chunks(
+    counts: NDArray[np.int64], columns: Sequence[NDArray[Any]], width: int
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """First row and padded rows of one chunk after the other: each fits the cache of a core."""
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    for first in range(0, len(counts), _CANDIDATE_CHUNK_ROWS):
+        some = counts[first : first + _CANDIDATE_CHUNK_ROWS]
+        begin, end = offsets[first], offsets[first + len(some)]
+        yield first, pad_candidates(some, [column[begin:end] for column in columns], width)
 
 
 def _describe(
