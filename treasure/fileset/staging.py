@@ -18,7 +18,7 @@ from treasure.errors import DataError
 from treasure.fileset.model import FilesetFile, is_url
 from treasure.fileset.remote import copy
 
-__all__ = ["scratch_directory", "staged"]
+__all__ = ["scratch_directory", "scratch_folder", "staged"]
 
 _ATTEMPTS = 2  # copies of a file that arrives otherwise than it left
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -62,8 +62,7 @@ def staged(file: FilesetFile) -> Iterator[str]:
     if not is_url(file.location):
         yield file.location
         return
-    with _locked_directory() as directory:
-        _remove_leftovers(directory.parent)
+    with scratch_folder() as directory:
         path = directory / "file.root"
         _fetch(file, path)
         yield str(path)
@@ -117,8 +116,14 @@ def _unusable(directory: Path, reason: str) -> DataError:
 
 
 @contextmanager
-def _locked_directory() -> Iterator[Path]:
-    """A new directory on scratch, locked until it is removed again; so is scratch, if empty."""
+def scratch_folder() -> Iterator[Path]:
+    """A new directory on scratch, which is removed at the end, as is what killed processes left.
+
+    Raises
+    ------
+    DataError
+        If scratch cannot be used.
+    """
     while True:
         scratch = scratch_directory()
         directory = scratch / uuid.uuid4().hex
@@ -138,6 +143,7 @@ def _locked_directory() -> Iterator[Path]:
         if directory.exists():
             break
         os.close(handle)  # another process took it for a leftover before it was locked
+    _remove_leftovers(scratch)
     try:
         yield directory
     finally:

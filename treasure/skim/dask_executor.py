@@ -1,9 +1,7 @@
 """The executor that runs jobs on a Dask cluster: one that is there, or one on this machine."""
 
 import logging
-import os
 import signal
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +16,7 @@ from distributed import Client, LocalCluster
 from distributed.scheduler import KilledWorker
 
 from treasure.errors import ConfigError, DataError
+from treasure.fileset.staging import scratch_folder
 from treasure.skim.executors import collect
 from treasure.skim.jobs import Job
 
@@ -109,20 +108,15 @@ class Dask:
         if self.address:
             yield self.address
             return
-        scratch = os.environ.get("TREASURE_SCRATCH")
         with ExitStack() as stack:
-            # Dask leaves files of locks in it.
-            folder = tempfile.TemporaryDirectory(
-                prefix="treasure-dask-", dir=scratch, ignore_cleanup_errors=True
-            )
-            place = stack.enter_context(folder)
+            place = stack.enter_context(scratch_folder())  # Dask leaves files of locks in it
             with _workers_without_interrupts():
                 cluster = LocalCluster(
                     n_workers=self.workers,
                     threads_per_worker=1,
                     dashboard_address="127.0.0.1:8787",  # another port, where that is taken
                     silence_logs=logging.CRITICAL,
-                    local_directory=place,
+                    local_directory=str(place),
                 )
             yield stack.enter_context(cluster)
 
