@@ -28,7 +28,9 @@ _PAUSES = (2.0, 5.0, 10.0, 30.0)
 _BETWEEN_QUESTIONS = 5.0
 _REMINDED_EVERY = 300.0
 _STATUS_EVERY = 600.0
-_LAWS_OWN_WORDS = re.compile(r"^(going to submit|submitted \d+|polling took|first log file)")
+_LAWS_OWN_WORDS = re.compile(
+    r"^(going to (submit|cancel)|submitted \d+|polling took|first log file)"
+)
 
 
 class BatchJobs:
@@ -204,8 +206,8 @@ class BatchProxy(BaseRemoteWorkflowProxy):
                 d["job_id"] in self.job_manager.in_queue.values() for d in submitted.values()
             )
             new = [f"{_jobs(len(submitted) - found)} submitted"] if found < len(submitted) else []
-            old = [f"{_jobs(found)} of an earlier command found, as submitted then"]
-            old = old if found else []
+            told = f"{_jobs(found)} of an earlier command found, as submitted then"
+            old = [told] if found else []
             say(
                 f"{self.task.label}: {', '.join(new + old)} ({self.workflow_type}) →"
                 f" {shown_path(jobs.directory_of(self.task))}"

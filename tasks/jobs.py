@@ -148,7 +148,8 @@ def script_text(
 def _set_up(line: str) -> str:
     """A shell command of the site, without whose success the job is not to go on."""
     told = shlex.quote(f"error: environment.setup of the site: {line!r} failed")
-    return f"{line} || {{ echo {told} >&2; exit 1; }}"
+    # on a line of its own: it may end in a comment or with &
+    return f"{line}\n[ $? -eq 0 ] || {{ echo {told} >&2; exit 1; }}"
 
 
 def _own_python() -> list[str]:

@@ -18,8 +18,7 @@ __all__ = ["ShortErrors", "counted", "say", "shown_path", "summary_line"]
 # Of an error before the first stage runs, luigi logs the text of the traceback.
 _IN_TRACEBACK = re.compile(r"^Traceback .*^treasure\.errors\.\w+: (.*)\Z", re.DOTALL | re.MULTILINE)
 
-
-# What luigi warns of when a central scheduler is gone, in two loggers and with every question.
+# What luigi warns of when a central scheduler is gone, with every question that it asks.
 _NO_SCHEDULER = ("Failed connecting to remote scheduler", "Failed pinging scheduler")
 
 
@@ -34,14 +33,17 @@ class ShortErrors(logging.Filter):
             return False
         if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
             return False
-        if record.msg.startswith(_NO_SCHEDULER):
+        if str(record.msg).startswith(_NO_SCHEDULER):
             if not self._waits_for_scheduler:
                 self._waits_for_scheduler = True
                 print("the scheduler does not answer; asking again", file=sys.stderr, flush=True)
             return False
         if isinstance(error, RPCError):
-            told_of = "the scheduler does not answer any more; what is complete stays, the same"
-            print(f"error: {told_of} command goes on from there", file=sys.stderr, flush=True)
+            print(
+                "error: the scheduler does not answer any more; what is complete stays, the same"
+                " command goes on from there",
+                file=sys.stderr, flush=True,
+            )  # fmt: skip
             return False
         if error is None and (told := _IN_TRACEBACK.search(record.getMessage())):
             print(f"error: {told[1].strip()}", file=sys.stderr, flush=True)

@@ -71,6 +71,8 @@ class SlurmJobs(BatchJobs, law.slurm.SlurmJobManager):
         numbers = list(job_id) if several else [job_id]
         states = self._in_queue(numbers)
         if gone := [number for number in numbers if number not in states]:
+            for number in gone:
+                self.waits_for.pop(number, None)
             states |= _in_accounting(gone)
         told = {number: self._status(number, *states.get(number, ("", 0))) for number in numbers}
         return told if several else told[job_id]
@@ -208,7 +210,8 @@ class _SlurmProxy(BatchProxy, law.slurm.SlurmWorkflow.workflow_proxy_cls, Listed
     suffix = ".sbatch"
 
     def job_text(self, name: str, script: Path, arguments: list[str]) -> str:
-        log = str(self.log_path(name, "")).removesuffix(".log").replace("%", "%%") + "%j.log"
+        log = str(self.log_path(name, "%j")).replace("%", "%%")
+        log = log.removesuffix("%%j.log") + "%j.log"
         if found := _UNSPEAKABLE.search(log):
             raise ConfigError(
                 f"TREASURE_STORE: {jobs.directory_of(self.task)} has a {found[0]}, which Slurm does"

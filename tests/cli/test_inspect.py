@@ -217,13 +217,11 @@ def test_a_merged_cutflow_shows_luminosity_processed_expected_and_missing(tmp_pa
     assert "luminosity" not in in_process("inspect", path).output
 
 
-def test_a_truncated_root_file_is_said(shared, tmp_path):
-    whole = shared / "reference" / "aoj_maker" / "qcd_300.root"
-    assert "truncated" not in treasure("inspect", whole).stdout
+def test_a_truncated_root_file_is_said(tmp_path):
     cut = tmp_path / "cut.root"
     with uproot.recreate(cut) as file:
-        for tree in "ab":
-            file[f"{tree}"] = np.histogram(np.arange(10.0))
+        file["histogram"] = np.histogram(np.arange(10.0))
+    assert "its header says" not in treasure("inspect", cut).stdout
     size = cut.stat().st_size
     os.truncate(cut, size - 1)
     run = treasure("inspect", cut)

@@ -117,6 +117,9 @@ def test_of_a_part_of_a_dataset_nothing_is_missing(tmp_path, limits):
     write_merged(merged, tmp_path)
     said = ", ".join(f"{name}: {value}" for name, value in limits.items())
     assert f"a part of the dataset was asked for ({said})" in (tmp_path / "report.html").read_text()
+    simulated = merge([one], "x", SIMULATION, **known, limits=limits)
+    write_merged(simulated, tmp_path / "simulated")
+    assert said not in (tmp_path / "simulated" / "report.html").read_text()
 
 
 def test_branches_add_up():

@@ -128,12 +128,15 @@ def test_in_a_container_its_own_software_is_used(tmp_path, monkeypatch, runtime)
 
 def test_a_job_does_not_go_on_where_its_environment_is_not_set_up(tmp_path, monkeypatch):
     monkeypatch.setenv("TREASURE_STORE", str(tmp_path))
-    environment = Environment(setup=["true", "module load 'it' 2>/dev/null", "touch never"])
+    lines = ["true  # a comment", "sleep 0 &", "if true; then", "touch once", "fi"]
+    lines += ["module load 'it' 2>/dev/null", "touch never"]
+    environment = Environment(setup=lines)
     script = jobs.script_text(environment, ["law"], None, label="a stage")
     done = subprocess.run(
         ["bash", "-s", "0"], input=script, text=True, capture_output=True, cwd=tmp_path, check=False
     )
     assert done.returncode == 1 and not (tmp_path / "never").exists()
+    assert (tmp_path / "once").exists()
     assert "environment.setup of the site: \"module load 'it' 2>/dev/null\" failed" in done.stderr
 
 
@@ -180,6 +183,11 @@ def test_it_is_said_what_waiting_jobs_wait_for(skim, commands):
     commands("squeue", "echo '7 RUNNING 0 None'")
     manager.query([7])
     assert "waiting" not in skim.modify_polling_status_line(line)
+    manager.waits_for[9] = "Resources"
+    commands("squeue", "true")
+    commands("sacct", "exit 1")
+    manager.query([9])  # it is gone
+    assert manager.waits_for == {}
 
 
 def test_a_job_of_slurm(tmp_path):

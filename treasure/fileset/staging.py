@@ -128,6 +128,7 @@ def scratch_folder() -> Iterator[Path]:
         scratch = scratch_directory()
         directory = scratch / uuid.uuid4().hex
         try:
+            _remove_leftovers(scratch)  # first: there may be no room for more
             directory.mkdir(mode=0o700)
             handle = os.open(directory, os.O_RDONLY)
         except FileNotFoundError:
@@ -143,7 +144,6 @@ def scratch_folder() -> Iterator[Path]:
         if directory.exists():
             break
         os.close(handle)  # another process took it for a leftover before it was locked
-    _remove_leftovers(scratch)
     try:
         yield directory
     finally:

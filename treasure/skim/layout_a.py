@@ -16,7 +16,9 @@ from treasure.errors import DataError
 from treasure.skim.record import CANDIDATE_COLUMNS, offsets_of
 from treasure.skim.stored_candidates import StoredCandidates
 
-__all__ = ["LayoutA"]
+__all__ = ["LINKS", "LayoutA"]
+
+LINKS = ("FatJetPFCands_jetIdx", "FatJetPFCands_pFCandsIdx")
 
 
 class LayoutA(StoredCandidates, kind="A"):
@@ -29,8 +31,7 @@ class LayoutA(StoredCandidates, kind="A"):
     summary = "PFCands and the link table FatJetPFCands"
     required: ClassVar[tuple[str, ...]] = (
         *(f"PFCands_{name}" for name in ("pt", "eta", "phi", "mass", *CANDIDATE_COLUMNS[4:])),
-        "FatJetPFCands_jetIdx",
-        "FatJetPFCands_pFCandsIdx",
+        *LINKS,
     )
 
     @cached_property

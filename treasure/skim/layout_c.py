@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from treasure.errors import DataError
+from treasure.skim.layout_a import LINKS
 from treasure.skim.reclustering import RADIUS, cluster, nearest, ranges
 from treasure.skim.record import CANDIDATE_COLUMNS, offsets_of
 from treasure.skim.stored_candidates import StoredCandidates
@@ -37,7 +38,7 @@ class LayoutC(StoredCandidates, kind="C"):
     @classmethod
     def contradicted(cls, branches: set[str]) -> bool:
         # a table of links that lacks a branch is a loss that clustering again would hide
-        return any(name.startswith("FatJetPFCands_") for name in branches)
+        return not branches.isdisjoint(LINKS)
 
     def find_constituents(
         self, jets: NDArray[np.int64]
