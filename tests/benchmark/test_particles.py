@@ -7,6 +7,7 @@ from treasure.benchmark.particles import (
     Particles,
     jet_observables,
     kinematic_features,
+    scaled_to_range,
     standardised,
 )
 from treasure.errors import DataError
@@ -74,6 +75,18 @@ def test_standardised_uses_the_reference_jets_only():
     np.testing.assert_allclose(sample.std(axis=0), [1, 0], atol=1e-6)
     expected = (values[:, 0] - values[:500, 0].mean()) / values[:500, 0].std()
     np.testing.assert_allclose(found[:, 0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_scaled_features_reach_from_minus_to_plus_five_on_the_reference_jets():
+    rng = np.random.default_rng(0)
+    values = np.column_stack([rng.uniform(1.0, 3.0, 1000), np.full(1000, 7.0)])
+    values[:2, 0], values[-1, 0] = (1.0, 3.0), 100.0
+    found = scaled_to_range(Particles.from_counts(values, np.full(100, 10)), np.arange(50)).values
+    np.testing.assert_allclose(found[:500, 0], 5 * (values[:500, 0] - 2), rtol=1e-5, atol=1e-5)
+    assert found[-1, 0] == 5.0  # beyond the reference
+    assert (found[:, 1] == 0).all()
+    with pytest.raises(DataError, match="no particles at all"):
+        scaled_to_range(Particles.from_counts(values[:0], np.zeros(3, int)), np.arange(3))
 
 
 def test_offsets_that_do_not_fit_are_refused():

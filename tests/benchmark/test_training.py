@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -165,6 +167,28 @@ def test_ids_of_several_codebooks_are_summed():
     tokens, owner = torch.tensor([[1, 2]]), torch.tensor([0])
     expected = network.tagger((codebook[0, 1] + codebook[1, 2])[None], owner, 1)
     torch.testing.assert_close(network(tokens, owner, 1), expected)
+
+
+def test_numbers_scale_vectors_and_the_norm_of_their_sum_is_the_particle():
+    sample = replace(cloud(), scaled=True)
+    network = new_network(sample, FAST, seed=1)
+    features, owner = torch.tensor([[1.0, -2.0, 0.5], [0.0, 0.0, 3.0]]), torch.tensor([0, 0])
+    vectors = network.embedding.weight.T  # one a feature
+    total = (features[:, :, None] * vectors).sum(dim=1) + network.embedding.bias
+    spread = total.var(dim=1, correction=0, keepdim=True)
+    particles = (total - total.mean(dim=1, keepdim=True)) / torch.sqrt(spread + 1e-5)
+    expected = network.tagger(particles, owner, 1)
+    torch.testing.assert_close(network(features, owner, 1), expected)
+
+
+def test_scaled_embeddings_learn_and_are_another_training(tmp_path):
+    plain = cloud(1000)
+    scaled = replace(plain, scaled=True)
+    config = FAST.model_copy(update={"epochs": 10})
+    found = train({"continuous": scaled}, tmp_path, config)["continuous"][1]
+    assert area_under_curve(plain.labels[plain.splits == 2], found.scores) > 0.85
+    other = train({"continuous": plain}, tmp_path, config)["continuous"][1]
+    assert "norm.weight" in found.weights and "norm.weight" not in other.weights
 
 
 class Constant(Tagger):

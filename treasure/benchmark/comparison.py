@@ -217,4 +217,6 @@ def _content(sample: Sample) -> str:
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
+    if sample.scaled:
+        digest.update(b"scaled")
     return digest.hexdigest()

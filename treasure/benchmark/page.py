@@ -39,6 +39,7 @@ MEANING = {
     "continuous": "particles as measured, from the jet tables",
     "tokens": "token ids from the published release, embedded from its codebook",
     "decoded": "particles that the tokenizer makes of the tokens",
+    "xval": "particles as measured, each number scaling a learned vector (arXiv:2310.02989)",
 }
 
 Array = npt.NDArray[Any]

@@ -10,7 +10,14 @@ import numpy.typing as npt
 
 from treasure.errors import DataError
 
-__all__ = ["FEATURES", "Particles", "jet_observables", "kinematic_features", "standardised"]
+__all__ = [
+    "FEATURES",
+    "Particles",
+    "jet_observables",
+    "kinematic_features",
+    "scaled_to_range",
+    "standardised",
+]
 
 FEATURES = ("log_pt", "log_relative_pt", "delta_eta", "delta_phi", "delta_r")
 """Features of a particle, of `kinematic_features`; all of them exist for decoded particles too."""
@@ -135,3 +142,20 @@ def standardised(particles: Particles, reference: npt.NDArray[np.integer[Any]]) 
     spread = sample.std(axis=0)
     scaled = (particles.values - sample.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
     return Particles(scaled.astype(np.float32), particles.offsets)
+
+
+def scaled_to_range(
+    particles: Particles, reference: npt.NDArray[np.integer[Any]], limit: float = 5.0
+) -> Particles:
+    """Return the features shifted and scaled to ±`limit` at their ends on the `reference` jets.
+
+    What lies beyond in other jets is put at the end; a constant feature becomes 0. The default is
+    that of arXiv:2310.02989.
+    """
+    sample = particles.values[particles.rows(reference)].astype(np.float64)
+    if len(sample) == 0:
+        raise DataError("particles: the jets of the training split have no particles at all")
+    low, high = sample.min(axis=0), sample.max(axis=0)
+    middle, half = (low + high) / 2, (high - low) / 2
+    scaled = limit * (particles.values - middle) / np.where(half > 0, half, np.inf)
+    return Particles(np.clip(scaled, -limit, limit).astype(np.float32), particles.offsets)

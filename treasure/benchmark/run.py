@@ -18,6 +18,7 @@ from treasure.benchmark.particles import (
     Particles,
     jet_observables,
     kinematic_features,
+    scaled_to_range,
     standardised,
 )
 from treasure.benchmark.training import Sample, one_thread
@@ -181,7 +182,7 @@ def make_samples(
     """Return the inputs that the configuration names, ready for training.
 
     Features are standardised on the training jets, each input on its own; so are the vectors of
-    the codebook, over the tokens of the training jets.
+    the codebook, over the tokens of the training jets. Those of "xval" are scaled to [-5, 5].
     """
     train = np.flatnonzero(jets.splits == 0)
 
@@ -191,6 +192,12 @@ def make_samples(
     def kinematic(momenta: Particles) -> Sample:
         leading = momenta.leading(config.max_particles)
         return sample(standardised(kinematic_features(leading, jets.kinematics), train))
+
+    def xval() -> Sample:
+        features = kinematic_features(
+            jets.continuous.leading(config.max_particles), jets.kinematics
+        )
+        return Sample(scaled_to_range(features, train), jets.labels, jets.splits, scaled=True)
 
     def tokens() -> Sample:
         leading = jets.tokens.leading(config.max_particles)
@@ -203,6 +210,7 @@ def make_samples(
         "continuous": lambda: kinematic(jets.continuous),
         "tokens": tokens,
         "decoded": lambda: kinematic(decoded),
+        "xval": xval,
     }
     return {name: makers[name]() for name in config.inputs}
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from treasure.config.benchmark import TaggerConfig
 from treasure.plugins import Plugin, lookup
 
-__all__ = ["DeepSets", "Tagger", "TokenEmbedding", "build_tagger"]
+__all__ = ["DeepSets", "ScaledEmbedding", "Tagger", "TokenEmbedding", "build_tagger"]
 
 TYPICAL_PARTICLES = 40.0
 """Scale of a sum over particles, so that the per-jet network starts with inputs of order one."""
@@ -49,7 +49,12 @@ class Tagger(nn.Module, Plugin, family=True):
 
 
 def build_tagger(
-    features: int, config: TaggerConfig, *, seed: int, codebook: Tensor | None = None
+    features: int,
+    config: TaggerConfig,
+    *,
+    seed: int,
+    codebook: Tensor | None = None,
+    scaled: bool = False,
 ) -> nn.Module:
     """Build the tagger that the configuration names, with weights drawn from `seed`.
 
@@ -63,6 +68,8 @@ def build_tagger(
         while another thread draws from that.
     codebook : Tensor, shape (Q, K, features), optional
         For tokens: first values of the embedding of K ids in each of Q codebooks.
+    scaled : bool
+        Whether features enter as scaled embeddings, see `ScaledEmbedding`.
 
     Raises
     ------
@@ -71,6 +78,9 @@ def build_tagger(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        if scaled:
+            width = config.particle_layers[0]
+            return ScaledEmbedding(features, lookup(Tagger, config.kind)(width, config), width)
         tagger = lookup(Tagger, config.kind)(features, config)
         return tagger if codebook is None else TokenEmbedding(codebook, tagger, config)
 
@@ -128,3 +138,22 @@ class TokenEmbedding(nn.Module):
         """Return logits (jets,) of ids (P, Q)."""
         vectors = self.embedding(tokens + self.first).sum(dim=1)
         return self.tagger(vectors, owner, jets)
+
+
+class ScaledEmbedding(nn.Module):
+    """A tagger on numbers as scaled embeddings: xVal of S. Golkar et al., arXiv:2310.02989.
+
+    Each feature has one learned vector, which its value multiplies; the layer norm of their sum is
+    the particle. Values are to lie in [-5, 5]. One more vector, not multiplied by anything, takes
+    the place of the paper's position embedding: without it the layer norm would lose the scale.
+    """
+
+    def __init__(self, features: int, tagger: nn.Module, width: int) -> None:
+        super().__init__()
+        self.embedding = nn.Linear(features, width)
+        self.norm = nn.LayerNorm(width)
+        self.tagger = tagger
+
+    def forward(self, features: Tensor, owner: Tensor, jets: int) -> Tensor:
+        """Return logits (jets,) of features (P, F)."""
+        return self.tagger(self.norm(self.embedding(features)), owner, jets)

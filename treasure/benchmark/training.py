@@ -52,12 +52,15 @@ class Sample:
         0 background, 1 signal; 0 train, 1 val, 2 test.
     codebook : array of float32, shape (Q, K, d), or None
         First vectors of the token ids; None for features.
+    scaled : bool
+        Whether features enter the tagger as scaled embeddings (arXiv:2310.02989).
     """
 
     particles: Particles
     labels: npt.NDArray[np.integer[Any]]
     splits: npt.NDArray[np.integer[Any]]
     codebook: npt.NDArray[np.float32] | None = None
+    scaled: bool = False
 
     def jets(self, split: int) -> npt.NDArray[np.int64]:
         """Return the indices of the jets in a split."""
@@ -172,7 +175,8 @@ def one_thread() -> Iterator[None]:
 def new_network(sample: Sample, config: TaggerConfig, *, seed: int) -> nn.Module:
     """Return the untrained network for a sample; see `build_tagger`."""
     if sample.codebook is None:
-        return build_tagger(sample.particles.values.shape[1], config, seed=seed)
+        features = sample.particles.values.shape[1]
+        return build_tagger(features, config, seed=seed, scaled=sample.scaled)
     codebook = torch.from_numpy(np.ascontiguousarray(sample.codebook, dtype=np.float32))
     return build_tagger(codebook.shape[2], config, seed=seed, codebook=codebook)
 

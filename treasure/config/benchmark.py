@@ -10,7 +10,7 @@ from treasure.config.section import Section, kind_among
 
 __all__ = ["BenchmarkConfig", "InputName", "TaggerConfig"]
 
-InputName = Literal["continuous", "tokens", "decoded"]
+InputName = Literal["continuous", "tokens", "decoded", "xval"]
 
 
 class TaggerConfig(Section):
@@ -62,7 +62,8 @@ class BenchmarkConfig(Section):
 
     inputs: tuple[InputName, ...] = Field(
         ("continuous", "tokens", "decoded"),
-        description="Inputs to compare; 'continuous' is the reference and must be among them.",
+        description="Inputs to compare; 'continuous' is the reference and must be among them. "
+        "xval: the continuous numbers as scaled embeddings (arXiv:2310.02989).",
     )
     seeds: tuple[int, ...] = Field(
         (1, 2, 3),
