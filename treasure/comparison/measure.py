@@ -76,8 +76,10 @@ def measure_tokenizer(
         ``jet_<observable>_median``, ``_iqr``, ``_iqr_error`` for `pt`, `mass`, `softdrop_mass`,
         `tau21`, `tau32`; `energy_flow_distance`, `energy_flow_distance_median` (relative to the jet
         pT), `energy_flow_distance_gev`, `energy_flow_distance_gev_median`, `distance_jets`;
-        `encode_jets_per_second`, `decode_jets_per_second`, `size_bytes`, `parameters`; with
-        `config.classifiers` also what `classifier_measures` returns.
+        `encode_jets_per_second`, `decode_jets_per_second` of one CPU thread; `parameters` (weights
+        of the networks and vectors of the codebooks) and `size_bytes` (of all that the artefact
+        keeps, moving averages of the codebook too); with `config.classifiers` also what
+        `classifier_measures` returns.
 
     Raises
     ------
@@ -88,7 +90,6 @@ def measure_tokenizer(
     if config.classifiers and originals is not None:
         _check(originals, identity(jets, tagger, config, seed=seed))
     trip = round_trip(tokenizer, jets, _part(progress, "round trip"))
-    tensors = tokenizer.state().values()
     found: Measures = {
         "jets": int(jets.test.sum()),
         "particles": len(trip.ids),
@@ -97,8 +98,7 @@ def measure_tokenizer(
         **resolutions(trip.decoded, trip.original, tokenizer.features),
         **jet_measures(jets, trip.momenta, config, seed=seed),
         **_rates(trip),
-        "size_bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors),
-        "parameters": sum(tensor.numel() for tensor in tensors),
+        **_size(tokenizer),
     }
     report = _part(progress, "jets")
     if report is not None:
@@ -177,12 +177,13 @@ def classifier_measures(
     -------
     dict of str to float
         Means over `config.tagger_seeds`, on test jets. `auc_separation`: original against decoded
-        jets, 0.5 where they cannot be told apart (classifiers see the training split alone, the two
-        versions of a test jet are both unseen); `auc_original`, `auc_decoded`: top tagging with a
-        tagger trained and tested on original, and on decoded jets; `auc_lost`, their difference.
-        Each with ``_error``, statistical, of the finite number of test jets: that of `auc_lost` is
-        of the same jets before and after, that of `auc_separation` takes the two versions of a jet
-        as independent. `auc_lost_std`: standard deviation over the seeds.
+        jets, 0.5 where this classifier cannot tell them apart, which a larger one might (it is
+        trained on the training split: both versions of a test jet are new to it). `auc_original`,
+        `auc_decoded`: top tagging with a tagger trained and tested on original, and on decoded
+        jets; `auc_lost`: their difference. Each with ``_error``, statistical, of the finite number
+        of test jets: that of `auc_lost` is of the same jets before and after, that of
+        `auc_separation` takes the two versions of a jet as independent. `auc_lost_std`: standard
+        deviation over the seeds.
     """
     if originals is None:
         originals = originals_of(jets, tagger, config, seed=seed)
@@ -219,6 +220,17 @@ def _check(originals: Originals, expected: str) -> None:
             f" measurement {expected[:10]}: other jets, tagger or seeds; make them again with the"
             " same configuration"
         )
+
+
+def _size(tokenizer: Tokenizer) -> Measures:
+    state = tokenizer.state()
+    of_quantizer = sum(t.numel() for name, t in state.items() if name.startswith("quantizer."))
+    # A codebook on a grid is computed, not kept; a learned one is kept with its moving averages.
+    vectors = min(of_quantizer, tokenizer.codebook.size)
+    return {
+        "size_bytes": sum(tensor.numel() * tensor.element_size() for tensor in state.values()),
+        "parameters": sum(p.numel() for p in tokenizer.model.parameters()) + int(vectors),
+    }
 
 
 def _rates(trip: RoundTrip) -> Measures:
