@@ -42,10 +42,12 @@ class FeatureConfig(Section):
 class ModelConfig(Section):
     """The networks between features and latent vectors."""
 
-    kind: Annotated[str, kind_among("deep_sets")] = Field(
+    kind: Annotated[str, kind_among("deep_sets", "normformer", "identity")] = Field(
         "deep_sets",
         description="Model. deep_sets: particle-wise networks which see a sum over all particles of"
-        " the jet (arXiv:1810.05165). Or module:Class, a Model of your own.",
+        " the jet (arXiv:1810.05165). normformer: transformer blocks with layer norms before and"
+        " after attention, as OmniJet-alpha (arXiv:2403.05618). identity: no networks. Or"
+        " module:Class, a Model of your own.",
     )
     width: int = Field(64, ge=1, description="Units of the hidden layers.")
     depth: int = Field(2, ge=1, description="Hidden layers of encoder and decoder, each.")
@@ -59,9 +61,46 @@ class ModelConfig(Section):
         ge=0,
         description="Units of the jet's summary that the decoder sees; 0: particle by particle.",
     )
+    heads: int = Field(
+        8, ge=1, description="normformer: attention heads; they share the `width` out evenly."
+    )
+    blocks: int = Field(4, ge=1, description="normformer: blocks of encoder and decoder, each.")
+    mlp_width: int = Field(128, ge=1, description="normformer: hidden units of a block's MLP.")
+    dropout: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="normformer: share of attention weights and of hidden units of the MLP that"
+        " each training step drops.",
+    )
+    attention: bool = Field(
+        True,
+        description="normformer: whether a particle sees the others of its jet. false: attention is"
+        " to itself alone, with the same parameters.",
+    )
+    padded_to: int = Field(
+        0,
+        ge=0,
+        description="normformer: 128: in training, jets are padded to so many slots (longer ones to"
+        " the longest) and every slot is computed, as OmniJet-alpha does. 0: only particles are;"
+        " the result is the same, sooner.",
+    )
     options: dict[str, Any] = Field(
         default_factory=dict, description="What a model of your own needs."
     )
+
+    @property
+    def decoder_sees_jet(self) -> bool:
+        """Whether a decoded particle depends on the others of its jet."""
+        return {"normformer": self.attention, "identity": False}.get(
+            self.kind, self.decoder_context > 0
+        )
+
+    @model_validator(mode="after")
+    def _heads(self) -> "ModelConfig":
+        if self.kind == "normformer" and self.width % self.heads:
+            raise ValueError(f"width {self.width} cannot be shared out among {self.heads} heads")
+        return self
 
 
 class QuantizerConfig(Section):
