@@ -46,7 +46,7 @@ __all__ = ["DatasetTask", "TreasureTask", "section", "store_directory"]
 _FINGERPRINT_IN_PATH = 10
 
 # What a summary may say of time: kept apart, since the rest is the same in every run.
-_TIMINGS = ("seconds", "events_per_second")
+_TIMINGS = ("seconds", "train_seconds", "events_per_second")
 
 
 def store_directory() -> Path:

@@ -19,7 +19,7 @@ from treasure.tokenizer.metrics import tau32
 from treasure.tokenizer.particles import Particles, pack
 from treasure.tokenizer.train import CHECKPOINT, train_tokenizer
 
-FILES = ["tokenizer.json", "tokenizer.safetensors", "codebook.npz", "metrics.json"]
+FILES = ["tokenizer.json", "tokenizer.safetensors", "codebook.npz", "metrics.json", "training.csv"]
 FIGURES = [
     "particle_pt.png", "particle_delta_eta.png", "particle_delta_phi.png",
     "jet_pt.png", "jet_mass.png", "jet_tau32.png",

@@ -1,6 +1,6 @@
 """Section ``tokenizer``: how jets become tokens, and how the tokenizer is trained."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -8,6 +8,7 @@ from treasure.config.section import Section, kind_among
 
 __all__ = [
     "FeatureConfig",
+    "JetConstraint",
     "ModelConfig",
     "QuantizerConfig",
     "SampleCheck",
@@ -33,6 +34,16 @@ class FeatureConfig(Section):
         gt=0,
         description="|delta eta| and |delta phi| are clipped to this, and clipped particles are"
         " counted (AK8 jets: nearly all are below 0.8).",
+    )
+    shift: tuple[float, ...] | None = Field(
+        None,
+        description="With `scale`: features become (x - shift) * scale, as OmniJet-alpha has it,"
+        " one number a feature.",
+    )
+    scale: tuple[float, ...] | None = Field(
+        None,
+        description="null: features are standardised to mean 0 and standard deviation 1 over the"
+        " training particles.",
     )
     options: dict[str, Any] = Field(
         default_factory=dict, description="What a feature set of your own needs."
@@ -106,13 +117,40 @@ class ModelConfig(Section):
 class QuantizerConfig(Section):
     """The bottleneck: latent vectors to integers."""
 
-    kind: Annotated[str, kind_among("vq")] = Field(
-        "vq",
-        description="Quantizer. vq: vector quantization with a learned codebook"
-        " (arXiv:1711.00937). Or module:Class, a Quantizer of your own.",
+    kind: Annotated[str, kind_among("vq", "vq_gradient", "rvq", "fsq", "kmeans", "binning")] = (
+        Field(
+            "vq",
+            description="Quantizer. vq: vector quantization with a moving-average codebook"
+            " (arXiv:1711.00937). vq_gradient: with a codebook that the optimizer moves, as"
+            " OmniJet-alpha. rvq: residual vector quantization, `codebooks` ids a particle"
+            " (arXiv:2107.03312). fsq: finite scalar quantization with `levels` (arXiv:2309.15505)."
+            " kmeans: weighted k-means, never trained. binning: quantile bins, `levels` a feature."
+            " Or module:Class, a Quantizer of your own.",
+        )
     )
-    codes: int = Field(8192, ge=2, description="Size of the codebook: 8,192 as OmniJet-alpha.")
-    dimension: int = Field(4, ge=1, description="Length of a code: 4 as OmniJet-alpha.")
+    codes: int = Field(
+        8192,
+        ge=2,
+        description="Size of a codebook: 8,192 as OmniJet-alpha. fsq and binning: follows from"
+        " `levels`.",
+    )
+    dimension: int = Field(
+        4,
+        ge=1,
+        description="Length of a code: 4 as OmniJet-alpha. fsq and binning: as many as `levels`.",
+    )
+    codebooks: int = Field(1, ge=1, le=8, description="rvq: codebooks, that is ids of a particle.")
+    levels: tuple[int, ...] = Field(
+        (),
+        description="fsq and binning: levels of each dimension. Their product is the number of"
+        " codes, 2^20 at most; with more, binning gives each feature an id of its own.",
+    )
+    padding: int = Field(
+        0,
+        ge=0,
+        description="128: in training, the empty slots of jets up to 128 particles are quantized"
+        " with the particles, as OmniJet-alpha does. 0: real particles only.",
+    )
     decay: float = Field(
         0.99,
         gt=0,
@@ -132,6 +170,25 @@ class QuantizerConfig(Section):
         description="A code whose moving-average count of particles falls below this share of the"
         " mean over the codes is moved to a random particle of the batch. 0: never.",
     )
+    replace_every: int = Field(
+        10,
+        ge=0,
+        description="vq_gradient: codes that were not used in so many steps move to random"
+        " particles. 0: never.",
+    )
+    beta: float = Field(
+        0.9,
+        ge=0,
+        le=1,
+        description="vq_gradient: share of the codes in the commitment loss; of the encoder, 1 -"
+        " beta.",
+    )
+    affine_rate: float = Field(
+        2.0,
+        ge=0,
+        description="vq_gradient: learning rate of a common scale and shift of all codes, relative"
+        " to that of everything else (arXiv:2305.08842). 0: none.",
+    )
     kmeans_iterations: int = Field(
         10, ge=0, description="Lloyd iterations that place the codes before the first epoch."
     )
@@ -146,7 +203,46 @@ class QuantizerConfig(Section):
 class TrainingConfig(Section):
     """How the tokenizer is fitted."""
 
-    epochs: int = Field(20, ge=1, description="Passes over the training jets.")
+    epochs: int = Field(
+        20,
+        ge=0,
+        description="Passes over the training jets, at most. 0: only what precedes the first.",
+    )
+    max_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="Training ends after so many seconds, summed over restarts; the learning rate"
+        " follows the clock. null: after `epochs`, and the same bytes every time.",
+    )
+    max_jets_seen: int | None = Field(
+        None, ge=1, description="Training ends after so many jets. null: after `epochs`."
+    )
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="Training ends when the validation loss was not the best for so many epochs."
+        " null: never early.",
+    )
+    devices: int = Field(
+        1,
+        ge=1,
+        description="Devices (GPUs) that share out every batch, each with a process of its own.",
+    )
+    precision: Literal["32-true", "bf16-mixed"] = Field(
+        "32-true",
+        description="Numbers of the networks in training, as Lightning calls them. Quantization is"
+        " always in float32, encoding in float64.",
+    )
+    checkpoint_seconds: float = Field(
+        60.0, gt=0, description="A checkpoint is written at every epoch's end and this often."
+    )
+    jet_pt_loss: float = Field(
+        0.0, ge=0, description="Weight of the squared log ratio of decoded and original jet pT."
+    )
+    jet_mass_loss: float = Field(0.0, ge=0, description="The same of the jet mass.")
+    tensorboard: bool = Field(
+        False, description="Also log for TensorBoard (needs the package tensorboard)."
+    )
     batch_jets: int = Field(256, ge=1, description="Jets a step.")
     learning_rate: float = Field(
         2e-3, gt=0, description="Peak learning rate of AdamW (one-cycle schedule)."
@@ -187,12 +283,40 @@ class SampleCheck(Section):
     )
 
 
+class JetConstraint(Section):
+    """Choosing the codes of a jet together, so that its four-momentum is kept."""
+
+    candidates: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="Nearest codes that a particle may choose from, when the choice keeps the jet's"
+        " pT, mass and direction. 0: always the nearest code.",
+    )
+    sweeps: int = Field(2, ge=1, description="Rounds over the particles, hardest first.")
+    strength: float = Field(
+        100.0,
+        gt=0,
+        description="Weight of the squared relative error of jet pT, mass and direction against"
+        " the squared error of a particle's standardised features.",
+    )
+    pt_weight: float = Field(
+        1.0,
+        ge=0,
+        description="A particle's own error weighs as its pT to this power, relative to the mean of"
+        " its jet: soft particles make up for the errors of hard ones, which shape the jet.",
+    )
+
+
 class TokenizerConfig(Section):
     """A tokenizer: features, model, quantizer, training, and the check of its output."""
 
     features: FeatureConfig = Field(default_factory=FeatureConfig, description="Input features.")
     model: ModelConfig = Field(default_factory=ModelConfig, description="Encoder and decoder.")
     quantizer: QuantizerConfig = Field(default_factory=QuantizerConfig, description="Codebook.")
+    jet_constraint: JetConstraint = Field(
+        default_factory=JetConstraint, description="Codes that keep the jet's four-momentum."
+    )
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="Training.")
     check: SampleCheck = Field(default_factory=SampleCheck, description="Check of each shard.")
 
@@ -201,4 +325,16 @@ class TokenizerConfig(Section):
         low, high = self.features.log_pt_range
         if not low < high:
             raise ValueError(f"features.log_pt_range: {low} is not below {high}")
+        if self.quantizer.kind in ("fsq", "binning") and (
+            not self.quantizer.levels or min(self.quantizer.levels) < 2
+        ):
+            raise ValueError(
+                f"quantizer.levels: {self.quantizer.kind} needs two levels or more for each"
+                " dimension"
+            )
+        if self.jet_constraint.candidates and self.model.decoder_sees_jet:
+            raise ValueError(
+                "jet_constraint.candidates needs a decoder that takes each particle by itself:"
+                " model.decoder_context 0, or of a normformer, model.attention false"
+            )
         return self

@@ -23,6 +23,7 @@ from treasure.config.tokenizer import TokenizerConfig
 from treasure.errors import DataError
 from treasure.plugins import lookup
 from treasure.store import atomic_file, checksums, fingerprint, read_json, write_json
+from treasure.tokenizer import kinds  # noqa: F401  what a configuration may name
 from treasure.tokenizer.calibration import Calibration
 from treasure.tokenizer.features import FeatureSet
 from treasure.tokenizer.model import Model
@@ -61,7 +62,7 @@ class Tokenizer:
         self.feature_set: FeatureSet = lookup(FeatureSet, config.features.kind)(config.features)
         self.quantizer: Quantizer = lookup(Quantizer, config.quantizer.kind)(config.quantizer)
         self.model: Model = lookup(Model, config.model.kind)(
-            config.model, len(self.feature_set.names), config.quantizer.dimension
+            config.model, self.feature_set.width, self.quantizer.dimension
         )
         self.calibration = Calibration()
         self.provenance: dict[str, Any] = {}
@@ -107,8 +108,9 @@ class Tokenizer:
             "quantizer": {
                 key: value
                 for key, value in self.config.quantizer.model_dump(mode="json").items()
-                if key in ("kind", "codes", "dimension", "options")
+                if key in ("kind", "codes", "dimension", "codebooks", "levels", "options")
             },
+            "jet_constraint": self.config.jet_constraint.model_dump(mode="json"),
             "vocabulary": self.vocabulary,
             "calibration": self.calibration.model_dump(mode="json"),
             "parameters_sha256": digest(self.state()),
@@ -157,8 +159,14 @@ class Tokenizer:
         """
         return self.encode_particles(pack(candidates, kinematics))[0]
 
-    def encode_particles(self, particles: Particles) -> tuple[ak.Array, int]:
-        """Tokens of packed jets, and how many particles were clipped to the features' range."""
+    def encode_particles(
+        self, particles: Particles, *, constrained: bool = True
+    ) -> tuple[ak.Array, int]:
+        """Tokens of packed jets, and how many particles were clipped to the features' range.
+
+        With `constrained` false, every particle has its nearest code, whatever `jet_constraint`
+        says.
+        """
         raw, clipped = self.feature_set.clipped(particles)
         features = self.feature_set.standardise(raw)
         model, quantizer = self._in_double()
@@ -169,8 +177,61 @@ class Tokenizer:
                 latent = model.encode(
                     torch.from_numpy(features[rows]).to(self.device), owner, jets.stop - jets.start
                 )
-                ids[rows] = quantizer.ids(latent).cpu().numpy()
+                if constrained and self.config.jet_constraint.candidates and len(latent):
+                    part = Particles(
+                        particles.momenta[rows], particles.counts[jets], particles.axes[jets]
+                    )
+                    ids[rows] = self._constrained(latent, part, raw[rows], features[rows])
+                else:
+                    ids[rows] = quantizer.ids(latent).cpu().numpy()
         return ak.unflatten(ids, particles.counts), clipped
+
+    def _constrained(
+        self,
+        latent: Tensor,
+        particles: Particles,
+        raw: NDArray[np.float64],
+        features: NDArray[np.float64],
+    ) -> NDArray[np.int64]:
+        """Ids of packed particles which keep the four-momentum of their jet."""
+        # not before: its compiler takes half a second to import
+        from treasure.tokenizer.constraint import choose, mean_of_jet
+
+        constraint = self.config.jet_constraint
+        candidates = self._in_double()[1].candidates(latent, constraint.candidates).cpu()
+        number = candidates.shape[1]
+        flat = candidates.reshape(-1, *self._row_shape()).numpy()
+        columns = self._decoded_columns(flat)
+        decoded = self.feature_set.restore(columns)
+        axes = particles.axes[owners(particles.counts)]
+        momenta = self.feature_set.momenta(decoded, axes.repeat(number, axis=0), self.calibration)
+        weight = self.feature_set.weight(raw, constraint.pt_weight)
+        # relative to the mean of the jet, whatever other jets come with it
+        weight /= mean_of_jet(weight, particles.counts)
+        shape = (len(raw), number)
+        distance = np.square(columns.reshape(*shape, -1) - features[:, None]).sum(axis=2)
+        chosen = choose(
+            weight[:, None] * distance,
+            momenta.reshape(*shape, 4),
+            particles.momenta.astype(np.float64),
+            particles.counts,
+            sweeps=constraint.sweeps,
+            strength=constraint.strength,
+        )
+        found: NDArray[np.int64] = candidates.numpy()[np.arange(len(raw)), chosen]
+        return found
+
+    def _decoded_columns(self, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What a decoder that takes each particle by itself makes of ids, before the limits."""
+        unique, inverse = np.unique(ids, axis=0, return_inverse=True)
+        quantizer = self.quantizer.to(self.device)
+        rows = torch.from_numpy(unique).to(self.device)
+        model = self._in_double()[0]
+        owner = torch.arange(len(rows), device=self.device)
+        with torch.no_grad():
+            columns = model.decode(quantizer.vectors(rows).double(), owner, len(rows))
+        decoded: NDArray[np.float64] = columns.cpu().numpy()[inverse.reshape(len(ids))]
+        return decoded
 
     def decode(self, tokens: ak.Array, kinematics: NDArray[np.floating]) -> ak.Array:
         """Particles of tokens.

@@ -1,7 +1,6 @@
 """Batches of packed jets in a reproducible random order."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,13 +12,23 @@ from treasure.tokenizer.particles import owners
 __all__ = ["Batch", "batches"]
 
 
-class Batch(NamedTuple):
-    """Particles of some jets on a device."""
+class Batch:
+    """Particles of some jets on a device.
 
-    features: Tensor  # (P, F) float32
-    weight: Tensor  # (P,) float32
-    owner: Tensor  # (P,) int64, ascending
-    jets: int
+    No collection of tensors: what Lightning finds in such, it would turn into half precision.
+
+    Attributes
+    ----------
+    features : (P, F) float32
+    weight : (P,) float32
+    owner : (P,) int64
+        Ascending.
+    jets
+        Number of jets.
+    """
+
+    def __init__(self, features: Tensor, weight: Tensor, owner: Tensor, jets: int) -> None:
+        self.features, self.weight, self.owner, self.jets = features, weight, owner, jets
 
 
 def batches(

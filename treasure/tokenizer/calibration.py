@@ -17,7 +17,7 @@ from pydantic import Field
 from treasure.config.section import Section
 from treasure.tokenizer.particles import Particles, jet_sums
 
-__all__ = ["Calibration", "fit_calibration", "jet_pt_mass"]
+__all__ = ["CHARGED_PION_MASS", "Calibration", "fit_calibration", "jet_pt_mass"]
 
 CHARGED_PION_MASS = 0.13957039  # GeV, Particle Data Group 2024
 _LARGEST_MASS = 0.5  # GeV; a neutral kaon, the heaviest hypothesis of particle flow, has 0.4976

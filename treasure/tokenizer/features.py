@@ -3,12 +3,14 @@
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from treasure.config.tokenizer import FeatureConfig
 from treasure.errors import DataError
 from treasure.plugins import Plugin
-from treasure.tokenizer.calibration import Calibration
+from treasure.tokenizer.calibration import CHARGED_PION_MASS, Calibration
 from treasure.tokenizer.particles import Particles, owners
 
 __all__ = ["FeatureSet", "Kinematic"]
@@ -78,6 +80,10 @@ class FeatureSet(Plugin, family=True):
         """
         if len(raw) == 0:
             raise DataError("no particles to train on: every training jet is empty")
+        if self.config.scale is not None:
+            self.mean = np.array(self.config.shift or [0.0] * len(self.names), dtype=np.float64)
+            self.std = 1 / np.array(self.config.scale, dtype=np.float64)
+            return
         self.mean = raw.mean(axis=0, dtype=np.float64)
         self.std = raw.std(axis=0, dtype=np.float64)
         if not (self.std > 0).all():
@@ -92,6 +98,68 @@ class FeatureSet(Plugin, family=True):
         """Inverse of `standardise`, kept within the limits, (P, F)."""
         low, high = self.limits().T
         return np.clip(features * self.std + self.mean, low, high)
+
+    @property
+    def width(self) -> int:
+        """Columns that the networks see."""
+        return len(self.names)
+
+    def distortion(self, decoded: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        """What a training makes small: a mean over particles and columns, a scalar.
+
+        Parameters
+        ----------
+        decoded, target : (P, width) float32
+            Standardised columns.
+        weight : (P,)
+        """
+        return (weight[:, None] * (decoded - target).square()).mean()
+
+    def jet_terms(
+        self, decoded: Tensor, target: Tensor, owner: Tensor, jets: int
+    ) -> tuple[Tensor, Tensor]:
+        """Mean squared log ratio of decoded and original jet pT, and of the jet mass; scalars.
+
+        The particles have the mass of a charged pion and stand in the frame of the axis; a jet
+        that is lighter than that of one such particle has no mass term.
+
+        Parameters
+        ----------
+        decoded, target : (P, width) float32
+            Standardised columns, of which the first three are log pT and the angles.
+        owner : (P,) int64
+            Jet of each particle, ascending.
+        jets
+        """
+        pt, mass = self._jet_logs(decoded, owner, jets)
+        true_pt, true_mass = self._jet_logs(target, owner, jets)
+        filled = torch.bincount(owner, minlength=jets)
+        some, several = filled > 0, filled > 1
+        zero = decoded.sum() * 0.0
+        by_pt = (pt - true_pt)[some].square().mean() if some.any() else zero
+        by_mass = (mass - true_mass)[several].square().mean() if several.any() else zero
+        return by_pt, by_mass
+
+    def _jet_logs(self, columns: Tensor, owner: Tensor, jets: int) -> tuple[Tensor, Tensor]:
+        low, high = torch.tensor(self.limits()[:3].T, dtype=columns.dtype, device=columns.device)
+        constants = (self.std[:3], self.mean[:3])
+        std, mean = (torch.tensor(c, dtype=columns.dtype, device=columns.device) for c in constants)
+        log_pt, eta, phi = (columns[:, :3] * std + mean).clamp(low, high).T
+        pt = log_pt.exp()
+        momenta = torch.stack(
+            [
+                pt * phi.cos(),
+                pt * phi.sin(),
+                pt * eta.sinh(),
+                ((pt * eta.cosh()).square() + CHARGED_PION_MASS**2).sqrt(),
+            ],
+            dim=1,
+        )
+        px, py, pz, energy = momenta.new_zeros(jets, 4).index_add(0, owner, momenta).unbind(dim=1)
+        pt2 = px.square() + py.square()
+        mass2 = energy.square() - pt2 - pz.square()
+        smallest = CHARGED_PION_MASS**2
+        return pt2.clamp(min=smallest).log() / 2, mass2.clamp(min=smallest).log() / 2
 
     def describe(self) -> dict[str, Any]:
         """What the artefact says of the features; `restored` reads it."""

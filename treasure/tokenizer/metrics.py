@@ -53,9 +53,9 @@ class Reconstruction:
         return tokenizer.feature_set.momenta(self.decoded, axes, calibration)
 
 
-def reconstruct(tokenizer: Tokenizer, jets: Jets) -> Reconstruction:
-    """Encode and decode jets."""
-    tokens, clipped = tokenizer.encode_particles(jets.particles)
+def reconstruct(tokenizer: Tokenizer, jets: Jets, *, constrained: bool = True) -> Reconstruction:
+    """Encode and decode jets, with or without the constraint on the jet that it has."""
+    tokens, clipped = tokenizer.encode_particles(jets.particles, constrained=constrained)
     ids = np.asarray(ak.to_numpy(ak.flatten(tokens, axis=1))).astype(np.int64)
     counts, axes = jets.particles.counts, jets.particles.axes
     return Reconstruction(

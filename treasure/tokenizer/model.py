@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from treasure.config.tokenizer import ModelConfig
+from treasure.errors import ConfigError
 from treasure.plugins import Plugin
 
-__all__ = ["DeepSets", "Model"]
+__all__ = ["DeepSets", "Identity", "Model"]
 
 
 class Model(nn.Module, Plugin, family=True):
@@ -96,3 +97,25 @@ class DeepSets(Model, kind="deep_sets"):
 
     def decode(self, latent: Tensor, owner: Tensor, jets: int) -> Tensor:
         return self.decoder(latent, owner, jets)
+
+
+class Identity(Model, kind="identity"):
+    """No networks: the latent vectors are the standardised features."""
+
+    def __init__(self, config: ModelConfig, features: int, dimension: int) -> None:
+        super().__init__(config, features, dimension)
+        if features != dimension:
+            raise ConfigError(
+                f"tokenizer.model.kind identity: {features} features, but latent vectors of"
+                f" {dimension}; set quantizer.dimension (or the number of quantizer.levels) to"
+                f" {features}"
+            )
+
+    def initialise(self, generator: torch.Generator) -> None:
+        pass
+
+    def encode(self, features: Tensor, owner: Tensor, jets: int) -> Tensor:
+        return features
+
+    def decode(self, latent: Tensor, owner: Tensor, jets: int) -> Tensor:
+        return latent

@@ -7,7 +7,7 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-__all__ = ["nearest"]
+__all__ = ["nearest", "several_nearest"]
 
 # Vectors compared with the whole codebook at once: bounds the memory on accelerators.
 _CHUNK = 4096
@@ -37,9 +37,8 @@ def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
         unique, first = np.unique(codebook.detach().numpy(), axis=0, return_index=True)
         tree = cKDTree(unique)
         # Threads share out the vectors: how many there are changes no result.
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else -1
         few = len(vectors) < _WORTH_THREADS
-        _, found = tree.query(vectors.detach().numpy(), workers=1 if few else workers)
+        _, found = tree.query(vectors.detach().numpy(), workers=1 if few else _workers())
         return torch.from_numpy(first[found].astype(np.int64))
     parts = []
     for chunk in vectors.split(_CHUNK):
@@ -48,3 +47,33 @@ def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
             distance += (chunk[:, axis, None] - codebook[None, :, axis]).square_()
         parts.append(distance.argmin(dim=1))
     return torch.cat(parts)
+
+
+def several_nearest(vectors: Tensor, codebook: Tensor, wanted: int) -> Tensor:
+    """Numbers of the nearest codes of each vector, nearest first, found on the CPU in float64.
+
+    Parameters
+    ----------
+    vectors : (P, D)
+    codebook : (K, D)
+    wanted
+        C; as many codes as differ at most.
+
+    Returns
+    -------
+    (P, C) int64, on the device of `vectors`.
+    """
+    unique, first = np.unique(codebook.detach().cpu().numpy(), axis=0, return_index=True)
+    wanted = min(wanted, len(unique))
+    if len(vectors) == 0:
+        return torch.zeros((0, wanted), dtype=torch.int64, device=vectors.device)
+    few = len(vectors) < _WORTH_THREADS
+    ranks = np.arange(1, wanted + 1)
+    _, found = cKDTree(unique).query(
+        vectors.detach().cpu().numpy(), k=ranks, workers=1 if few else _workers()
+    )
+    return torch.from_numpy(first[found].astype(np.int64)).to(vectors.device)
+
+
+def _workers() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else -1

@@ -1,5 +1,6 @@
 """The bottleneck: latent vectors to integers and back."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -8,10 +9,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from treasure.config.tokenizer import QuantizerConfig
+from treasure.errors import ConfigError
 from treasure.plugins import Plugin
-from treasure.tokenizer.nearest import nearest
+from treasure.tokenizer.nearest import nearest, several_nearest
+from treasure.tokenizer.processes import from_first, summed
 
-__all__ = ["Quantized", "Quantizer", "VectorQuantizer"]
+__all__ = ["KMeans", "Quantized", "Quantizer", "VectorQuantizer"]
 
 
 class Quantized(NamedTuple):
@@ -31,13 +34,21 @@ class Quantizer(nn.Module, Plugin, family=True):
         Ids are 0 … codes - 1, in every codebook.
     codebooks
         Q, the ids of a particle.
+    dimension
+        D, the length of a latent vector.
+    bits
+        Nominal bits of a particle.
     """
 
     codebooks = 1
 
     def __init__(self, config: QuantizerConfig) -> None:
         super().__init__()
-        self.config, self.codes = config, config.codes
+        self.config, self.codes, self.dimension = config, config.codes, config.dimension
+
+    @property
+    def bits(self) -> float:
+        return self.codebooks * math.log2(self.codes)
 
     def start(self, latent: Tensor, weight: Tensor, generator: torch.Generator) -> None:
         """Prepare for training from latent vectors of training particles."""
@@ -63,8 +74,15 @@ class Quantizer(nn.Module, Plugin, family=True):
         """Quantized latent vectors (P, D) of ids."""
         raise NotImplementedError
 
+    def candidates(self, latent: Tensor, wanted: int) -> Tensor:
+        """Ids (P, C) or (P, C, Q) of the codes nearest to each vector, nearest first."""
+        raise ConfigError(
+            f"jet_constraint.candidates: a quantizer {self.config.kind} has no nearest codes to"
+            " choose from; set it to 0"
+        )
+
     def codebook(self) -> NDArray[np.float32]:
-        """(K, D), or (Q, K, D)."""
+        """(K, D), or (Q, K, D), of which a particle's sum up."""
         raise NotImplementedError
 
 
@@ -121,16 +139,16 @@ class VectorQuantizer(Quantizer, kind="vq"):
         self, latent: Tensor, weight: Tensor, ids: Tensor, generator: torch.Generator
     ) -> None:
         decay = self.config.decay
+        counts, mass, sums = summed(*self._accumulate(latent, weight, ids))
         # In units of the mean share of a code, so that batches of all sizes count alike.
-        share = self.codes / len(latent)
-        counts, mass, sums = self._accumulate(latent, weight, ids)
+        share = self.codes / counts.sum()
         self.counts.lerp_(counts * share, 1 - decay)
         self.mass.lerp_(mass * share, 1 - decay)
         self.sums.lerp_(sums * share, 1 - decay)
         dead = self.counts < self.config.revive_below
         revived = int(dead.sum())
         if revived:
-            vectors = self._random_vectors(latent, revived, generator)
+            vectors = from_first(self._random_vectors(latent, revived, generator))
             self.counts[dead] = 1.0
             self.mass[dead] = 1.0
             self.sums[dead] = vectors
@@ -161,5 +179,17 @@ class VectorQuantizer(Quantizer, kind="vq"):
     def vectors(self, ids: Tensor) -> Tensor:
         return self.vectors_[ids]
 
+    def candidates(self, latent: Tensor, wanted: int) -> Tensor:
+        return several_nearest(latent, self.vectors_.to(latent.dtype), wanted)
+
     def codebook(self) -> NDArray[np.float32]:
         return self.vectors_.detach().cpu().numpy()
+
+
+class KMeans(VectorQuantizer, kind="kmeans"):
+    """Weighted k-means of the first latent vectors; training moves no code."""
+
+    def _learn(
+        self, latent: Tensor, weight: Tensor, ids: Tensor, generator: torch.Generator
+    ) -> None:
+        pass

@@ -11,12 +11,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 
 from treasure.config.tokenizer import TokenizerConfig
-from treasure.store import write_json
+from treasure.errors import ConfigError
+from treasure.store import write_bytes, write_json
 from treasure.tokenizer.artefact import Tokenizer
 from treasure.tokenizer.figures import write_figures
 from treasure.tokenizer.fit import Fit
@@ -76,14 +79,60 @@ def train_tokenizer(
         For jets that cannot be used, or a loss that is no longer finite.
     """
     directory, started = Path(directory), time.monotonic()
-    sizes, where = config.training, torch.device(device or default_device())
-    with _reproducible(where, sizes.threads):
-        fit = Fit(Tokenizer(config), seed, where)
+    where = torch.device(device or default_device())
+    work = (dict(jet_tables), config, seed, directory)
+    if config.training.devices == 1:
+        fabric = _fabric(where, config, directory)
+        metrics, fitted = _train(fabric, *work, progress)
+    else:
+        # processes of its own, which a callback does not reach
+        fabric = _fabric(where, config, directory, strategy="ddp_spawn")
+        metrics, fitted = fabric.launch(cast(Any, _train), *work, None)
+    seconds = round(time.monotonic() - started, 1)
+    _LOG.info(
+        "trained on %d jets in %.1f s: jet pT response %.4f, mass %.4f, %d of %d codes in use",
+        metrics["training"]["jets"],
+        seconds,
+        metrics["response"]["all"]["jet_pt"]["median"],
+        metrics["response"]["all"]["jet_mass"]["median"],
+        metrics["codes_used"],
+        metrics["codes"],
+    )
+    return {**metrics, "seconds": seconds, "train_seconds": fitted}
+
+
+def _fabric(
+    device: torch.device, config: TokenizerConfig, directory: Path, strategy: str = "auto"
+) -> Fabric:
+    return Fabric(
+        accelerator=device.type,
+        devices=config.training.devices,
+        strategy=strategy,
+        precision=config.training.precision,
+        plugins=LightningEnvironment(),  # also in a job of Slurm, which it would look for
+        loggers=_loggers(directory, tensorboard=config.training.tensorboard),
+    )
+
+
+def _train(
+    fabric: Fabric,
+    jet_tables: Mapping[str, Sequence[Path]],
+    config: TokenizerConfig,
+    seed: int,
+    directory: Path,
+    progress: Progress | None,
+) -> tuple[dict[str, Any], float]:
+    """Metrics, and the seconds of fitting; what is saved, the first process saves."""
+    sizes = config.training
+    with _reproducible(fabric.device, sizes.threads):
+        fit = Fit(Tokenizer(config), seed, fabric)
         fit.take(
             read_jets(jet_tables, "train", sizes.max_training_jets),
             read_jets(jet_tables, "val", sizes.max_validation_jets),
         )
         fit.run(directory / CHECKPOINT, progress)
+        if not fabric.is_global_zero:
+            return {}, 0.0
         tokenizer = fit.finish()
         test = read_jets(jet_tables, "test", sizes.max_test_jets)
         reconstruction = reconstruct(tokenizer, test)
@@ -95,19 +144,34 @@ def train_tokenizer(
         tokenizer.provenance = fit.provenance(jet_tables)
         tokenizer.save(directory)
     write_json(directory / "metrics.json", metrics)
+    write_bytes(directory / "training.csv", _csv(metrics["training"]["epochs"]))
     write_figures(directory, test, reconstruction, taus)
     (directory / CHECKPOINT).unlink(missing_ok=True)
-    seconds = round(time.monotonic() - started, 1)
-    _LOG.info(
-        "trained on %d jets in %.1f s: jet pT response %.4f, mass %.4f, %d of %d codes in use",
-        len(fit.train),
-        seconds,
-        metrics["response"]["all"]["jet_pt"]["median"],
-        metrics["response"]["all"]["jet_mass"]["median"],
-        metrics["codes_used"],
-        tokenizer.vocabulary_size,
-    )
-    return {**metrics, "seconds": seconds}
+    return metrics, round(fit.seconds, 1)
+
+
+def _csv(epochs: Sequence[Mapping[str, Any]]) -> bytes:
+    names = ("loss", "validation_loss", "codes_used")
+    lines = [",".join(("epoch", *names))]
+    lines += [
+        ",".join(str(value) for value in (number, *(epoch[name] for name in names)))
+        for number, epoch in enumerate(epochs, start=1)
+    ]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _loggers(directory: Path, *, tensorboard: bool) -> list[Any]:
+    if not tensorboard:
+        return []
+    try:
+        from lightning_fabric.loggers import TensorBoardLogger
+
+        return [TensorBoardLogger(directory, name="tensorboard", version="")]
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "tokenizer.training.tensorboard: the package tensorboard is not installed; pip install"
+            " tensorboard"
+        ) from None
 
 
 @contextmanager
