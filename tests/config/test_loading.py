@@ -157,8 +157,8 @@ def test_keys_that_do_not_fit_each_other_are_named_where_the_user_said_them(tmp_
 
 
 def test_an_unknown_part_gets_the_nearest_match():
-    message = fails("demo", "tokenizer=vqva")
-    assert "config/tokenizers/" in message and "'vqvae'" in message
+    message = fails("demo", "tokenizer=kmean")
+    assert "config/tokenizers/" in message and "'kmeans'" in message
 
 
 def test_an_unsafe_dataset_name_is_refused(tmp_path):

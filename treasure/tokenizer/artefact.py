@@ -274,7 +274,7 @@ class Tokenizer:
     ) -> NDArray[np.float64]:
         """Raw features (P, F) of packed tokens, before the calibration."""
         features = np.zeros((len(ids), len(self.features)))
-        model, quantizer = self.model.to(self.device), self.quantizer.to(self.device)
+        model, quantizer = self.model.to(self.device).eval(), self.quantizer.to(self.device)
         for jets, rows in _slices(counts):
             owner = torch.from_numpy(owners(counts[jets])).to(self.device)
             with torch.no_grad():
