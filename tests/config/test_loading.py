@@ -27,6 +27,7 @@ def test_every_shipped_configuration_is_valid(name):
         ("tokenizers", "tokenizer"),
         ("taggers", "tagger"),
         ("destinations", "destination"),
+        ("comparisons", "comparison"),
     ],
 )
 def test_every_shipped_part_is_valid(folder, section):
@@ -110,7 +111,7 @@ def fails(name: str, *overrides: str) -> str:
 
 def test_an_unknown_configuration_gets_the_nearest_match():
     message = fails("dmo")
-    assert "did you mean 'demo'" in message and "aoj, demo" in message
+    assert "did you mean 'demo'" in message and "aoj, compare" in message
 
 
 def test_a_missing_file_is_named():

@@ -1,10 +1,11 @@
 """Configuration files: find, merge, validate, and say who set what.
 
 A configuration is a YAML file. ``defaults: NAME`` starts from another one; what the file says
-itself wins. The values of `datasets`, `selection`, `tokenizer`, `tagger` and `destination` may be
-the name of a part file (``config/selections/aoj.yaml``), or a mapping, which changes what is
-inherited; a mapping may start from a part file with ``defaults: NAME``. A dataset set to ``null``
-is dropped. Values may refer to others (``${seed}``).
+itself wins. The values of `selection`, `tokenizer`, `tagger`, `destination`, `comparison`, and of
+every entry of `datasets` and `comparison.tokenizers`, may be the name of a part file
+(``config/selections/aoj.yaml``), or a mapping, which changes what is inherited; a mapping may start
+from a part file with ``defaults: NAME``. An entry set to ``null`` is dropped. Values may refer to
+others (``${seed}``).
 """
 
 import difflib
@@ -45,8 +46,10 @@ _PARTS = {
     "tokenizer": "tokenizers",
     "tagger": "taggers",
     "destination": "destinations",
+    "comparison": "comparisons",
 }
-_DATASETS = "datasets"
+# Mappings of which each entry may be chosen so.
+_ENTRIES = {"datasets": "datasets", "comparison.tokenizers": "tokenizers"}
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ def _load(path: Path, _changed: int, overrides: tuple[str, ...]) -> LoadedConfig
     if overrides:
         layer = _parse_overrides(overrides)
         values = _merge(values, layer, "--set", origins, Path.cwd())
-    _drop_null_datasets(values)
+    values = _without_null_entries(values)
     return LoadedConfig(path.stem, validated(values, origins, path, Config), origins)
 
 
@@ -194,23 +197,53 @@ def _merge(
             layer = {**layer, section: change}
             if base is not None:
                 values = {**values, section: base}
-    if _DATASETS in layer:
-        layer = {**layer, _DATASETS: _as_mapping(layer[_DATASETS])}
-        for name, entry in list((layer[_DATASETS] or {}).items()):
-            key = f"{_DATASETS}.{name}"
-            base, change = _part(entry, _DATASETS, key, origin, origins, folder)
-            layer[_DATASETS][name] = change
-            if base is not None:
-                values = {**values, _DATASETS: {**values.get(_DATASETS, {}), name: base}}
+    values, layer = _entries("", values, layer, origin, origins, folder)
     _note_origins(layer, origin, origins)
     return _overlay(values, layer)
 
 
-def _as_mapping(datasets: Any) -> Any:
+def _entries(
+    prefix: str,
+    values: dict[str, Any],
+    layer: dict[str, Any],
+    origin: str,
+    origins: dict[str, str],
+    beside: Path,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Inherited values and a layer of the section `prefix`, in which entries name part files."""
+    for key, folder in _ENTRIES.items():
+        path = key.removeprefix(prefix).split(".")
+        entries = _as_mapping(_at(layer, path)) if key.startswith(prefix) else None
+        if not isinstance(entries, dict):
+            continue
+        layer = _put(layer, path, entries)
+        for name, entry in entries.items():
+            base, change = _part(entry, folder, f"{key}.{name}", origin, origins, beside)
+            layer = _put(layer, [*path, name], change)
+            if base is not None:
+                values = _put(values, [*path, name], base)
+    return values, layer
+
+
+def _as_mapping(entries: Any) -> Any:
     """``[qcd, ttbar]`` is short for ``{qcd: qcd, ttbar: ttbar}``."""
-    if isinstance(datasets, list) and all(isinstance(name, str) for name in datasets):
-        return {name: name for name in datasets}
-    return {**datasets} if isinstance(datasets, dict) else datasets
+    if isinstance(entries, list) and all(isinstance(name, str) for name in entries):
+        return {name: name for name in entries}
+    return entries
+
+
+def _at(values: Any, path: list[str]) -> Any:
+    """What a mapping of mappings has in a place; None if nothing."""
+    for key in path:
+        values = values.get(key) if isinstance(values, dict) else None
+    return values
+
+
+def _put(values: Any, path: list[str], value: Any) -> dict[str, Any]:
+    """A copy of a mapping of mappings with something else in a place."""
+    key, *inner = path
+    known = values if isinstance(values, dict) else {}
+    return {**known, key: _put(known.get(key), inner, value) if inner else value}
 
 
 def _part(
@@ -236,6 +269,7 @@ def _part(
     for old in [o for o in origins if o == key or o.startswith(f"{key}.")]:
         if not base:
             del origins[old]
+    base, content = _entries(f"{key}.", base, content, shown(path), origins, path.parent)
     _note_origins(content, shown(path), origins, key)
     return _overlay(base, content), change
 
@@ -286,10 +320,13 @@ def _parse_overrides(overrides: tuple[str, ...]) -> dict[str, Any]:
     return {str(key): value for key, value in parsed.items()}
 
 
-def _drop_null_datasets(values: dict[str, Any]) -> None:
-    datasets = values.get(_DATASETS)
-    if isinstance(datasets, dict):
-        values[_DATASETS] = {n: entry for n, entry in datasets.items() if entry is not None}
+def _without_null_entries(values: dict[str, Any]) -> dict[str, Any]:
+    for key in _ENTRIES:
+        entries = _at(values, key.split("."))
+        if isinstance(entries, dict):
+            kept = {name: entry for name, entry in entries.items() if entry is not None}
+            values = _put(values, key.split("."), kept)
+    return values
 
 
 def _resolve(values: dict[str, Any], path: Path) -> dict[str, Any]:

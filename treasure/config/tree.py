@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import Field, field_validator, model_validator
 
 from treasure.config.benchmark import BenchmarkConfig, TaggerConfig
+from treasure.config.comparison import ComparisonConfig
 from treasure.config.dataset import Dataset
 from treasure.config.jets import JetTableConfig
 from treasure.config.release import Destination, ReleaseConfig
@@ -37,6 +38,9 @@ class Config(Section):
     )
     tagger: TaggerConfig = Field(description="the top tagger; a name in taggers/")
     benchmark: BenchmarkConfig = Field(BenchmarkConfig(), description="how taggers are compared")
+    comparison: ComparisonConfig = Field(
+        ComparisonConfig(), description="tokenizers that are compared; a name in comparisons/"
+    )
     release: ReleaseConfig = Field(ReleaseConfig(), description="what the published dataset says")
     destination: Destination = Field(
         description="where the dataset is published; a name in destinations/"
