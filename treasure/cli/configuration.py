@@ -15,6 +15,8 @@ from treasure.errors import ConfigError
 __all__ = ["show_configuration", "show_site"]
 
 _LONG_LIST = 4
+# Whole sections, many times over: only their names are shown, unless they are asked for.
+_BY_NAME = "comparison.tokenizers"
 
 
 def show_configuration(
@@ -50,6 +52,8 @@ def _show(loaded: LoadedConfig, what: str, section: str, describe: bool, as_yaml
             node[last] = value
         print(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), end="")
         return
+    if not f"{section}.".startswith("comparison."):
+        lines = list(_names_only(lines, loaded.name))
     console = Console(highlight=False, soft_wrap=True)
     console.print(Text.assemble((f"{what} ", ""), (loaded.name, "bold")))
     for key, value, origin, description in lines:
@@ -58,6 +62,21 @@ def _show(loaded: LoadedConfig, what: str, section: str, describe: bool, as_yaml
         )
         if describe and description:
             console.print(Text(f"    {description}", "dim"))
+
+
+def _names_only(
+    lines: list[tuple[str, Any, str, str]], name: str
+) -> Iterator[tuple[str, Any, str, str]]:
+    """Lines, with one for all entries of `_BY_NAME`."""
+    inside = [line for line in lines if line[0].startswith(f"{_BY_NAME}.")]
+    names = list(dict.fromkeys(key.split(".")[2] for key, *_ in inside))
+    origins = {line[2] for line in inside} - {"default"}
+    told = f"treasure config {name} --section {_BY_NAME} shows them."
+    for line in lines:
+        if line not in inside:
+            yield line
+        elif line is inside[0]:
+            yield _BY_NAME, names, origins.pop() if len(origins) == 1 else "several files", told
 
 
 def _lines(
@@ -74,7 +93,13 @@ def _lines(
                 yield from _lines(inner, f"{key}.{entry}.", loaded)
         else:
             plain = json.loads(model.model_dump_json(include={name}))[name]
-            yield key, plain, loaded.origins.get(key, "default"), field.description or ""
+            yield key, plain, _origin(key, loaded), field.description or ""
+
+
+def _origin(key: str, loaded: LoadedConfig) -> str:
+    """Who set a value, or something in it."""
+    inside = (file for name, file in loaded.origins.items() if name.startswith(f"{key}."))
+    return loaded.origins.get(key) or next(inside, "default")
 
 
 def _prefixes(lines: list[tuple[str, Any, str, str]]) -> set[str]:

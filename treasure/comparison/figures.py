@@ -169,13 +169,15 @@ def _tagging(comparison: Mapping[str, Any], entries: Entries) -> Figure:
         x, y = entry["auc_separation"]["mean"], 1000 * entry["auc_lost"]["mean"]
         special = name in (comparison["baseline"], comparison["chosen"])
         colour, marker = looks[name]
+        width, height = spread(entry, "auc_separation"), 1000 * spread(entry, "auc_lost")
         main.errorbar(
-            x, y,
-            xerr=spread(entry, "auc_separation"), yerr=1000 * spread(entry, "auc_lost"),
+            x, y, xerr=width, yerr=height,
             fmt=marker, color=colour, ms=16 if special else 10, lw=1.5,
             mec="k" if special else colour,
         )  # fmt: skip
-        avoid.append((x, y))
+        steps = np.linspace(-1, 1, 15)
+        avoid += [(x, y + step * height) for step in steps]
+        avoid += [(x + step * width, y) for step in steps]
         labels.append(Label(x, y, entry["title"], colour, special))
     main.axhline(0.0, color="0.35", ls="--", lw=1.5, zorder=1)
     main.set_xlabel("AUC of decoded against original jets")
@@ -187,7 +189,7 @@ def _tagging(comparison: Mapping[str, Any], entries: Entries) -> Figure:
 
 
 def _cost(comparison: Mapping[str, Any], entries: Entries, quantity: str, label: str) -> Figure:
-    figure, main, _ = canvas()
+    figure, main, _ = canvas(right="filled: mass, open: $p_T$")
     looks, avoid, labels = _look(comparison), [], []
     for name, entry in entries.items():
         x = entry[quantity]["mean"]
