@@ -16,7 +16,6 @@ from treasure.config.loading import CONFIG_DIRECTORY, available, load_config
 from treasure.config.tokenizer import TokenizerConfig
 from treasure.errors import DataError
 from treasure.tokenizer.artefact import Tokenizer
-from treasure.tokenizer.particles import pack
 from treasure.tokenizer.train import train_tokenizer
 
 NAMES = available("tokenizers")
@@ -115,7 +114,7 @@ def test_what_is_decoded_is_in_the_range_of_the_features(trained, seed, scale):
     counts = np.random.default_rng(seed).integers(0, 40, 6)
     candidates, kinematics = toy_jets(6, seed=seed, counts=counts)
     candidates[:, :, :4] *= scale  # far from what it was trained on
-    particles = pack(candidates, kinematics)
+    particles = tokenizer.pack(candidates, kinematics)
     tokens, clipped = tokenizer.encode_particles(particles)
     outside = tokenizer.feature_set.raw(particles) != tokenizer.feature_set.clipped(particles)[0]
     assert clipped == outside.any(axis=1).sum()

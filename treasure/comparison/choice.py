@@ -173,7 +173,7 @@ def _read(paths: Sequence[tuple[str, Path]], chosen: Mapping[str, NDArray[Any]])
                 if len(inside):
                     part = chunk[inside]
                     try:
-                        packed.append(pack(part.candidates, part.kinematics))
+                        packed.append(pack(part.candidates, part.kinematics, other=True))
                     except DataError as error:
                         raise DataError(f"{path}: {error}") from None
                     kinematics.append(part.kinematics)
@@ -181,11 +181,7 @@ def _read(paths: Sequence[tuple[str, Path]], chosen: Mapping[str, NDArray[Any]])
                     break
     rows = np.concatenate(order)
     return ChosenJets(
-        Particles(
-            momenta=np.concatenate([p.momenta for p in packed]),
-            counts=np.concatenate([p.counts for p in packed]),
-            axes=np.concatenate([p.axes for p in packed]),
-        ),
+        Particles.joined(packed),
         np.concatenate(kinematics).astype(np.float32),
         chosen["label"][rows].astype(np.int64),
         chosen["split"][rows].astype(np.int64),

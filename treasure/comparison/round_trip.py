@@ -53,11 +53,7 @@ class RoundTrip:
 
 def select(particles: Particles, jets: NDArray[np.bool_]) -> Particles:
     """Particles of the jets for which the mask (N,) is true."""
-    return Particles(
-        particles.momenta[jets[owners(particles.counts)]],
-        particles.counts[jets],
-        particles.axes[jets],
-    )
+    return particles.part(jets[owners(particles.counts)], jets)
 
 
 def round_trip(
@@ -128,9 +124,7 @@ def _there_and_back(
         counts, axes = particles.counts[jets], particles.axes[jets]
         rows = slice(ends[jets.start] - counts[0], ends[jets.stop - 1])
         start = time.perf_counter()
-        tokens, outside = tokenizer.encode_particles(
-            Particles(particles.momenta[rows], counts, axes)
-        )
+        tokens, outside = tokenizer.encode_particles(particles.part(rows, jets))
         found = np.asarray(ak.to_numpy(ak.flatten(tokens, axis=1))).astype(np.int64)
         encoded = time.perf_counter()
         momenta[rows] = tokenizer.decode_packed(found, counts, axes)

@@ -20,10 +20,11 @@ __all__ = [
 class FeatureConfig(Section):
     """What of a particle is encoded."""
 
-    kind: Annotated[str, kind_among("kinematic")] = Field(
+    kind: Annotated[str, kind_among("kinematic", "particle_flow")] = Field(
         "kinematic",
         description="Feature set. kinematic: log pT (pT in GeV), delta eta and delta phi to the jet"
-        " axis. Or module:Class, a FeatureSet of your own.",
+        " axis. particle_flow: these, and charge, particle class, PUPPI weight, and d0 and dz with"
+        " their errors. Or module:Class, a FeatureSet of your own.",
     )
     log_pt_range: tuple[float, float] = Field(
         (-3.0, 8.0),
@@ -34,6 +35,24 @@ class FeatureConfig(Section):
         gt=0,
         description="|delta eta| and |delta phi| are clipped to this, and clipped particles are"
         " counted (AK8 jets: nearly all are below 0.8).",
+    )
+    impact_max: float = Field(
+        20.0, gt=0, description="particle_flow: |d0| and |dz| are clipped to this, in cm."
+    )
+    impact_error_range: tuple[float, float] = Field(
+        (1e-4, 10.0), description="particle_flow: the errors of both are clipped to this, in cm."
+    )
+    impact_scale: float = Field(
+        0.01,
+        gt=0,
+        description="particle_flow: d0 and dz are encoded as asinh of their ratio to this, in cm:"
+        " even near 0, logarithmic beyond, of either sign.",
+    )
+    weights: dict[str, float] = Field(
+        {},
+        description="particle_flow: weight of a squared error in charge, class, puppi_weight,"
+        " track, d0, d0_error, dz or dz_error against one in log pT or an angle; 0.1 where nothing"
+        " is said.",
     )
     shift: tuple[float, ...] | None = Field(
         None,

@@ -157,7 +157,11 @@ class Tokenizer:
         DataError
             Where a momentum or axis is NaN or infinite; the message has the row of the jet.
         """
-        return self.encode_particles(pack(candidates, kinematics))[0]
+        return self.encode_particles(self.pack(candidates, kinematics))[0]
+
+    def pack(self, candidates: NDArray[np.floating], kinematics: NDArray[np.floating]) -> Particles:
+        """Particles of zero-padded jets, with what the features need; see `encode`."""
+        return pack(candidates, kinematics, other=self.feature_set.needs_other)
 
     def encode_particles(
         self, particles: Particles, *, constrained: bool = True
@@ -178,9 +182,7 @@ class Tokenizer:
                     torch.from_numpy(features[rows]).to(self.device), owner, jets.stop - jets.start
                 )
                 if constrained and self.config.jet_constraint.candidates and len(latent):
-                    part = Particles(
-                        particles.momenta[rows], particles.counts[jets], particles.axes[jets]
-                    )
+                    part = particles.part(rows, jets)
                     ids[rows] = self._constrained(latent, part, raw[rows], features[rows])
                 else:
                     ids[rows] = quantizer.ids(latent).cpu().numpy()
@@ -246,7 +248,8 @@ class Tokenizer:
         Returns
         -------
         ak.Array
-            n * var * {px, py, pz, E: float32}, GeV.
+            n * var * {px, py, pz, E: float32}, GeV, and what else the features hold, such as
+            charge, pdgId, puppiWeight, d0, d0Err, dz, dzErr (cm).
 
         Raises
         ------
@@ -257,15 +260,21 @@ class Tokenizer:
             raise DataError(f"{len(tokens)} jets of tokens, but {len(kinematics)} of kinematics")
         counts = ak.to_numpy(ak.num(tokens, axis=1)).astype(np.int64)
         ids = self._checked_ids(tokens)
-        momenta = self.decode_packed(ids, counts, np.asarray(kinematics)[:, 1:3])
+        raw = self.decode_features(ids, counts)
+        momenta = self._momenta(raw, counts, np.asarray(kinematics)[:, 1:3])
         fields = {name: momenta[:, i] for i, name in enumerate(("px", "py", "pz", "E"))}
+        fields |= self.feature_set.other(raw)
         return ak.unflatten(ak.zip(fields), counts)
 
     def decode_packed(
         self, ids: NDArray[np.integer], counts: NDArray[np.int64], axes: NDArray[np.floating]
     ) -> NDArray[np.float32]:
         """px, py, pz, E (P, 4) in GeV of packed tokens (P,) or (P, Q); axes (N, 2): eta, phi."""
-        raw = self.decode_features(ids, counts)
+        return self._momenta(self.decode_features(ids, counts), counts, axes)
+
+    def _momenta(
+        self, raw: NDArray[np.float64], counts: NDArray[np.int64], axes: NDArray[np.floating]
+    ) -> NDArray[np.float32]:
         momenta = self.feature_set.momenta(raw, axes[owners(counts)], self.calibration)
         return momenta.astype(np.float32)
 
@@ -273,7 +282,7 @@ class Tokenizer:
         self, ids: NDArray[np.integer], counts: NDArray[np.int64]
     ) -> NDArray[np.float64]:
         """Raw features (P, F) of packed tokens, before the calibration."""
-        features = np.zeros((len(ids), len(self.features)))
+        features = np.zeros((len(ids), self.feature_set.width))
         model, quantizer = self.model.to(self.device).eval(), self.quantizer.to(self.device)
         for jets, rows in _slices(counts):
             owner = torch.from_numpy(owners(counts[jets])).to(self.device)

@@ -1,6 +1,7 @@
 """What of a particle is encoded: feature sets, their transforms and the way back."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -84,11 +85,19 @@ class FeatureSet(Plugin, family=True):
             self.mean = np.array(self.config.shift or [0.0] * len(self.names), dtype=np.float64)
             self.std = 1 / np.array(self.config.scale, dtype=np.float64)
             return
-        self.mean = raw.mean(axis=0, dtype=np.float64)
-        self.std = raw.std(axis=0, dtype=np.float64)
-        if not (self.std > 0).all():
-            constant = self.names[int(np.argmin(self.std))]
-            raise DataError(f"feature {constant} has the same value in every training particle")
+        self.fit_to(raw, range(len(self.names)))
+
+    def fit_to(self, raw: NDArray[np.floating], places: Sequence[int]) -> None:
+        """Set the constants of some of the features; see `fit`."""
+        if len(raw) == 0:
+            raise DataError("no particles to train on: every training jet is empty")
+        for place in places:
+            self.mean[place] = raw[:, place].mean(dtype=np.float64)
+            self.std[place] = raw[:, place].std(dtype=np.float64)
+            if not self.std[place] > 0:
+                raise DataError(
+                    f"feature {self.names[place]} has the same value in every training particle"
+                )
 
     def standardise(self, raw: NDArray[np.floating]) -> NDArray[np.float64]:
         """(raw - mean) / std, (P, F)."""
@@ -98,6 +107,16 @@ class FeatureSet(Plugin, family=True):
         """Inverse of `standardise`, kept within the limits, (P, F)."""
         low, high = self.limits().T
         return np.clip(features * self.std + self.mean, low, high)
+
+    needs_other: ClassVar[bool] = False
+    """Whether `raw` takes more of a particle than its momentum."""
+
+    categories: ClassVar[tuple[str, ...]] = ()
+    """Names of features that are categories: right or wrong."""
+
+    def other(self, raw: NDArray[np.float64]) -> dict[str, NDArray[np.float32]]:
+        """What decoded raw features (P, F) say beside the momenta: name → (P,)."""
+        return {}
 
     @property
     def width(self) -> int:
@@ -200,7 +219,7 @@ class Kinematic(FeatureSet, kind="kinematic"):
     arXiv:2403.05618. The mass is not encoded: on the way back every particle has the same.
     """
 
-    names = ("log_pt", "delta_eta", "delta_phi")
+    names: tuple[str, ...] = ("log_pt", "delta_eta", "delta_phi")
 
     def limits(self) -> NDArray[np.float64]:
         angle = self.config.angle_max

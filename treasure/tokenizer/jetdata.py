@@ -33,11 +33,13 @@ class Jets:
         return np.cumsum(self.particles.counts) - self.particles.counts
 
 
-def read_jets(jet_tables: Mapping[str, Sequence[Path]], split: str, max_jets: int) -> Jets:
+def read_jets(
+    jet_tables: Mapping[str, Sequence[Path]], split: str, max_jets: int, *, other: bool = False
+) -> Jets:
     """Read jets of a split, chunk by chunk, until there are enough.
 
     Every table gives its first jets, at most its share: `max_jets` in proportion to the rows of the
-    tables. What is kept costs 16 bytes a particle.
+    tables. What is kept costs 16 bytes a particle, or 44 with `other`.
 
     Parameters
     ----------
@@ -47,6 +49,8 @@ def read_jets(jet_tables: Mapping[str, Sequence[Path]], split: str, max_jets: in
         "train", "val" or "test".
     max_jets
         Jets kept, about at most.
+    other
+        Keep also what is not momentum, see `Particles.other`.
 
     Raises
     ------
@@ -80,7 +84,7 @@ def read_jets(jet_tables: Mapping[str, Sequence[Path]], split: str, max_jets: in
                     break
                 candidates, axes = chunk.candidates[:wanted], chunk.kinematics[:wanted]
                 try:
-                    packed.append(pack(candidates, axes))
+                    packed.append(pack(candidates, axes, other=other))
                 except DataError as error:
                     raise DataError(f"{path}, split {split}: {error}") from None
                 kinematics.append(np.asarray(axes, dtype=np.float32))
@@ -89,9 +93,5 @@ def read_jets(jet_tables: Mapping[str, Sequence[Path]], split: str, max_jets: in
     if not sum(len(p) for p in packed):
         tables = ", ".join(str(path) for _, path in paths) or "none given"
         raise DataError(f"no jet of split {split!r} in the jet tables ({tables})")
-    particles = Particles(
-        momenta=np.concatenate([p.momenta for p in packed]),
-        counts=np.concatenate([p.counts for p in packed]),
-        axes=np.concatenate([p.axes for p in packed]),
-    )
+    particles = Particles.joined(packed)
     return Jets(particles, np.concatenate(kinematics), np.concatenate(dataset))

@@ -161,6 +161,11 @@ def measure(
             }
             for i, name in enumerate(tokenizer.features)
         },
+        "agreement": {
+            name: float((difference[:, i] == 0).mean()) if len(difference) else 0.0
+            for i, name in enumerate(tokenizer.features)
+            if name in tokenizer.feature_set.categories
+        },
         "response": {
             name: {
                 "jet_pt": response(decoded_pt[group], pt[group]),

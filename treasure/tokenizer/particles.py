@@ -1,6 +1,8 @@
 """Particles of many jets, packed one after the other: no padding enters any computation."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ __all__ = ["Particles", "jet_sums", "owners", "pack"]
 
 # Columns of a candidate in the jet table (contract of the Aspen Open Jets format).
 PX, PY, PZ, E = range(4)
+_COLUMNS = 11
 
 
 @dataclass(frozen=True)
@@ -25,14 +28,37 @@ class Particles:
         Particles of each jet; their sum is P.
     axes : (N, 2) float32
         Pseudorapidity and azimuth (rad) of the axis that angles are measured from.
+    other : (P, 7) float32, optional
+        d0, d0Err, dz, dzErr (cm), charge, pdgId, puppiWeight, as the jet table has them.
     """
 
     momenta: NDArray[np.float32]
     counts: NDArray[np.int64]
     axes: NDArray[np.float32]
+    other: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.counts)
+
+    def part(
+        self,
+        rows: slice | NDArray[Any],
+        jets: slice | NDArray[Any],
+    ) -> "Particles":
+        """Some jets, and their particles, which the caller knows."""
+        other = None if self.other is None else self.other[rows]
+        return Particles(self.momenta[rows], self.counts[jets], self.axes[jets], other)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Particles"]) -> "Particles":
+        """Jets of several one after the other."""
+        others = [p.other for p in parts if p.other is not None]
+        return cls(
+            momenta=np.concatenate([p.momenta for p in parts]),
+            counts=np.concatenate([p.counts for p in parts]),
+            axes=np.concatenate([p.axes for p in parts]),
+            other=np.concatenate(others) if others else None,
+        )
 
 
 def owners(counts: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -48,7 +74,9 @@ def jet_sums(values: NDArray[np.floating], counts: NDArray[np.integer]) -> NDArr
     return total[ends] - total[ends - counts]
 
 
-def pack(candidates: NDArray[np.floating], kinematics: NDArray[np.floating]) -> Particles:
+def pack(
+    candidates: NDArray[np.floating], kinematics: NDArray[np.floating], *, other: bool = False
+) -> Particles:
     """Packed particles of zero-padded jets.
 
     Parameters
@@ -57,6 +85,8 @@ def pack(candidates: NDArray[np.floating], kinematics: NDArray[np.floating]) -> 
         px, py, pz, E in GeV first; padding has E == 0 and may stand anywhere.
     kinematics : (N, >=3)
         pt, eta, phi of the jets first.
+    other
+        Also take the seven columns after px, py, pz, E.
 
     Raises
     ------
@@ -70,18 +100,26 @@ def pack(candidates: NDArray[np.floating], kinematics: NDArray[np.floating]) -> 
             f"kinematics of shape {kinematics.shape} for {len(candidates)} jets;"
             " expected (jets, >=3): pt, eta, phi"
         )
-    momenta = candidates[:, :, :4]
+    if other and candidates.shape[2] < _COLUMNS:
+        raise DataError(
+            f"candidates of {candidates.shape[2]} columns, but these features need {_COLUMNS}: px,"
+            " py, pz, E, d0, d0Err, dz, dzErr, charge, pdgId, puppiWeight; take a tokenizer of"
+            " kinematic features"
+        )
+    momenta = candidates[:, :, : _COLUMNS if other else 4]
     axes = np.ascontiguousarray(kinematics[:, 1:3], dtype=np.float32)
     finite = np.isfinite(momenta).all(axis=(1, 2)) & np.isfinite(axes).all(axis=1)
     if not finite.all():
         row = int(np.argmin(finite))
         raise DataError(
-            f"jet {row} of {len(finite)} has a momentum or axis that is NaN or infinite"
+            f"jet {row} of {len(finite)} has a {'value' if other else 'momentum'} or axis that is"
+            " NaN or infinite"
             f" ({int((~finite).sum())} such jets); mend the jet table that it comes from"
         )
     real = momenta[:, :, E] != 0
     return Particles(
-        momenta=momenta[real].astype(np.float32, copy=False),
+        momenta=momenta[real][:, :4].astype(np.float32, copy=False),
         counts=real.sum(axis=1, dtype=np.int64),
         axes=axes,
+        other=momenta[real][:, 4:].astype(np.float32, copy=False) if other else None,
     )

@@ -126,15 +126,16 @@ def _train(
     sizes = config.training
     with _reproducible(fabric.device, sizes.threads):
         fit = Fit(Tokenizer(config), seed, fabric)
+        other = fit.tokenizer.feature_set.needs_other
         fit.take(
-            read_jets(jet_tables, "train", sizes.max_training_jets),
-            read_jets(jet_tables, "val", sizes.max_validation_jets),
+            read_jets(jet_tables, "train", sizes.max_training_jets, other=other),
+            read_jets(jet_tables, "val", sizes.max_validation_jets, other=other),
         )
         fit.run(directory / CHECKPOINT, progress)
         if not fabric.is_global_zero:
             return {}, 0.0
         tokenizer = fit.finish()
-        test = read_jets(jet_tables, "test", sizes.max_test_jets)
+        test = read_jets(jet_tables, "test", sizes.max_test_jets, other=other)
         reconstruction = reconstruct(tokenizer, test)
         taus = tau32_sample(test, reconstruction)
         metrics = {

@@ -85,7 +85,7 @@ def tokenize_shard(
             for chunk in table.chunks(_ROWS):
                 rows = slice(done, done + len(chunk))
                 try:
-                    packed = pack(chunk.candidates, chunk.kinematics)
+                    packed = tokenizer.pack(chunk.candidates, chunk.kinematics)
                 except DataError as error:
                     raise DataError(
                         f"{jet_table}, rows {rows.start} to {rows.stop - 1}: {error}"
@@ -151,11 +151,7 @@ class _Sample:
             self._parts.append(pack(chunk.candidates[mine], chunk.kinematics[mine]))
 
     def particles(self) -> Particles:
-        return Particles(
-            momenta=np.concatenate([p.momenta for p in self._parts]),
-            counts=np.concatenate([p.counts for p in self._parts]),
-            axes=np.concatenate([p.axes for p in self._parts]),
-        )
+        return Particles.joined(self._parts)
 
 
 def _verify(
