@@ -65,6 +65,16 @@ def test_null_drops_an_entry():
     assert list(found.tokenizers) == ["bins", "learned"]
 
 
+def test_an_entry_with_a_budget_of_its_own_can_be_dropped(tmp_path):
+    text = "defaults: test\ncomparison: {seconds_of: {learned_64: 9}, curve: []}\n"
+    write(tmp_path / "base.yaml", text)
+    drop = "defaults: ./base.yaml\ncomparison: {tokenizers: {learned_64: null}, seconds_of: %s}\n"
+    path = write(tmp_path / "my.yaml", drop % "{learned_64: null}")
+    assert list(load_config(path).config.comparison.tokenizers) == ["bins", "learned"]
+    with pytest.raises(ConfigError, match="seconds_of: no tokenizer 'learned_64'"):
+        load_config(write(tmp_path / "other.yaml", drop % "{}"))
+
+
 def test_the_budget_is_that_of_all_but_for_exceptions(tmp_path):
     text = """
   seconds: 60

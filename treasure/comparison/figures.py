@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -82,14 +83,20 @@ def draw(comparison: Mapping[str, Any]) -> dict[str, tuple[Figure, str]]:
 
 
 def _look(comparison: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each tokenizer, the same in all figures; one of each family's."""
-    looks: dict[str, tuple[str, str]] = {}
-    for name, entry in comparison["tokenizers"].items():
-        key = entry["family"] or name
-        looks.setdefault(
-            key, (COLOURS[len(looks) % len(COLOURS)], MARKERS[len(looks) % len(MARKERS)])
-        )
-    return {n: looks[e["family"] or n] for n, e in comparison["tokenizers"].items()}
+    """Colour and marker of each tokenizer, the same in all figures and for all of a family.
+
+    Colours are not enough for everyone: the baseline, the chosen one and large families go first.
+    """
+    entries = comparison["tokenizers"]
+    family = {name: entry["family"] or name for name, entry in entries.items()}
+    special = [family.get(comparison["baseline"]), family.get(comparison["chosen"])]
+    sizes = Counter(family.values())
+    order = sorted(sizes, key=lambda key: (key not in special, -sizes[key]))
+    looks = {
+        key: (COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)])
+        for number, key in enumerate(order)
+    }
+    return {name: looks[key] for name, key in family.items()}
 
 
 def _rate_distortion(comparison: Mapping[str, Any], observable: str) -> Figure:

@@ -15,6 +15,7 @@ __all__ = ["Label", "place_labels"]
 _DISTANCES = (12.0, 20.0, 32.0, 48.0, 70.0, 100.0)  # pixels from the point to the label
 _DIRECTIONS = 16
 _MARGIN = 3.0  # pixels around a label
+_FAR = 24.0  # pixels from which on a line joins point and label
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def place_labels(
             ),
         )
         taken.append(_box(np.array(centre), size))
-        far = np.abs(np.array(centre) - point).max() > size.max() / 2 + 24
+        far = _distance(np.array(centre), size, point) > _FAR
         axes.annotate(
             label.text,
             xy=(label.x, label.y),
@@ -111,9 +112,18 @@ def _cost(
     low, high = _box(centre, size)
     outside = np.maximum(inside[0] - low, 0).sum() + np.maximum(high - inside[1], 0).sum()
     covered = int(((points > low - 4) & (points < high + 4)).all(axis=1).sum())
-    overlap = sum(
-        float(np.prod(np.maximum(np.minimum(high, other[1]) - np.maximum(low, other[0]), 0)))
-        for other in taken
-    )
-    distance = float(np.hypot(*np.maximum(np.abs(centre - point) - size / 2, 0)))
-    return distance + 60.0 * covered + overlap + 50.0 * float(outside)
+    overlap = 0.0
+    for other in taken:
+        width, height = np.maximum(np.minimum(high, other[1]) - np.maximum(low, other[0]), 0)
+        overlap += float(width * height) + (200.0 if width * height > 0 else 0.0)
+    distance = _distance(centre, size, point)
+    crossed = 0
+    if distance > _FAR:
+        line = point + np.linspace(0, 1, 20)[:, None] * (centre - point)
+        crossed = sum(bool(((line > o[0]) & (line < o[1])).all(axis=1).any()) for o in taken)
+    return distance + 60.0 * (covered + crossed) + overlap + 50.0 * float(outside)
+
+
+def _distance(centre: NDArray[Any], size: NDArray[Any], point: NDArray[Any]) -> float:
+    """From a point to the edge of a label."""
+    return float(np.hypot(*np.maximum(np.abs(centre - point) - size / 2, 0)))

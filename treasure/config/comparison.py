@@ -108,8 +108,15 @@ class ComparisonConfig(Section):
     def _names_exist(self) -> Self:
         if not self.tokenizers:  # nothing is compared
             return self
-        asked = {"baseline": [self.baseline], "chosen": [self.chosen]}
-        asked |= {"curve": [*self.curve], "seconds_of": [*self.seconds_of]}
+        asked: dict[str, list[str | None]] = {
+            "baseline": [self.baseline],
+            "chosen": [self.chosen],
+        }
+        # an entry that is dropped keeps its inherited place among seconds_of, which null takes back
+        limited: list[str | None] = [
+            name for name, seconds in self.seconds_of.items() if seconds is not None
+        ]
+        asked |= {"curve": [*self.curve], "seconds_of": limited}
         for key, names in asked.items():
             for name in names:
                 if name is not None and name not in self.tokenizers:
