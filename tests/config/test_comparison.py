@@ -113,6 +113,7 @@ def test_points_of_the_curve_have_one_seed_and_no_classifiers():
         ("comparison.seeds=[1,1]", "none of them negative or twice"),
         ("comparison.seconds_of={bins: -1}", "bins: expected more than 0 s"),
         ("comparison.seconds_of={bin: 1}", "seconds_of: no tokenizer 'bin'"),
+        ("comparison.seconds_of={bins:1}", "seconds_of: no tokenizer 'bins:1'"),  # no space
         ("comparison.tokenizers={a b: kmeans}", "letters, digits"),
     ],
 )

@@ -114,7 +114,9 @@ class ComparisonConfig(Section):
         }
         # an entry that is dropped keeps its inherited place among seconds_of, which null takes back
         limited: list[str | None] = [
-            name for name, seconds in self.seconds_of.items() if seconds is not None
+            name
+            for name, seconds in self.seconds_of.items()
+            if seconds is not None or not _NAME.fullmatch(name)
         ]
         asked |= {"curve": [*self.curve], "seconds_of": limited}
         for key, names in asked.items():
