@@ -1,8 +1,13 @@
+import json
+
 import awkward as ak
+import h5py
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from tests.tokenizer.toys import toy_jets, write_table
 from treasure.config.tokenizer import FeatureConfig, TokenizerConfig
@@ -76,13 +81,15 @@ def test_whatever_networks_say_is_a_particle_within_the_limits(seed, spread):
     assert (raw >= low).all() and (raw <= high).all()
     other = features.other(raw)
     charged = np.isin(abs(other["pdgId"]), (211, 11, 13))
-    assert (np.abs(other["charge"]) == charged).all()
+    known = other["pdgId"] != 0
+    assert (np.abs(other["charge"]) == charged)[known].all()
+    assert not np.signbit(other["pdgId"][~known]).any()
     leptons = np.isin(abs(other["pdgId"]), (11, 13))
     same = np.sign(other["pdgId"]) == np.sign(other["charge"])
     assert same[charged & ~leptons].all() and not same[leptons].any()
     assert (other["pdgId"][~charged] >= 0).all()
     without = other["d0Err"] == -1
-    assert without[~charged].all()
+    assert without[other["charge"] == 0].all()
     for name in ("d0", "dz", "dzErr"):
         assert (other[name][without] == -1).all()
     assert (other["d0Err"][~without] > 0).all() and (other["dzErr"][~without] > 0).all()
@@ -90,7 +97,8 @@ def test_whatever_networks_say_is_a_particle_within_the_limits(seed, spread):
 
 def test_unknown_identities_are_a_class_of_their_own_and_far_values_are_clipped():
     candidates, kinematics = cms_like(2)
-    candidates[0, 0, PDG_ID], candidates[0, 1, PDG_ID] = 321, 22
+    candidates[0, 0, PDG_ID], candidates[0, 1, PDG_ID] = -321, 22
+    candidates[0, 0, CHARGE] = -1
     candidates[0, 1, D0:CHARGE] = [500.0, 0.5, -500.0, 0.5]
     features = fitted()
     particles = pack(candidates, kinematics, other=True)
@@ -99,6 +107,8 @@ def test_unknown_identities_are_a_class_of_their_own_and_far_values_are_clipped(
     assert raw[0, 4] == len(CLASSES) - 1
     assert raw[1, 6] == 20 and raw[1, 8] == -20
     assert clipped in (before, before + 1)
+    decoded = features.other(features.restore(features.standardise(raw)))
+    assert decoded["charge"][0] == -1 and decoded["pdgId"][0] == 0
 
 
 def test_jets_without_these_columns_are_refused(tmp_path):
@@ -119,13 +129,81 @@ def test_a_value_that_is_not_finite_is_an_error_with_the_row_of_the_jet():
 def test_wrong_options_are_named():
     with pytest.raises(ConfigError, match=r"features\.weights: no feature mass"):
         ParticleFlow(FeatureConfig(kind="particle_flow", weights={"mass": 1.0}))
-    with pytest.raises(ConfigError, match=r"features\.scale"):
-        ParticleFlow(FeatureConfig(kind="particle_flow", scale=(1.0, 1.0, 1.0)))
+    with pytest.raises(ConfigError, match=r"features\.scale: particle_flow is always"):
+        ParticleFlow(FeatureConfig(kind="particle_flow", scale=(1.0,) * 11))
+    with pytest.raises(ValidationError, match=r"weights: \{'class': 0.0\} is not above 0"):
+        FeatureConfig(kind="particle_flow", weights={"class": 0.0, "d0": 1.0})
+    with pytest.raises(ValidationError, match="impact_error_range"):
+        FeatureConfig(kind="particle_flow", impact_error_range=(0.0, 1.0))
+
+
+@pytest.mark.parametrize("stands", ["-1", "0", "-1 (in the momenta already)"])
+def test_a_jet_table_whose_input_had_no_such_column_is_refused_by_name(tmp_path, stands):
+    path = write_table(tmp_path / "nano.h5", 100)
+    with h5py.File(path, "r+") as file:
+        absent = {"PFCands_puppiWeight": stands, "PFCands_charge": "computed from pdgId"}
+        file.attrs["absent_columns"] = json.dumps(absent | {"FatJet_tau1": "-1"})
+    with pytest.raises(DataError, match=r"nano\.h5: its input had no PFCands_puppiWeight \("):
+        read_jets({"x": [path]}, "train", 50, other=True)
+    assert len(read_jets({"x": [path]}, "train", 50))
+
+
+def test_without_track_all_four_are_exactly_the_sentinel_and_the_signs_of_others_are_kept():
+    candidates, kinematics = cms_like(50)
+    real = candidates[candidates[:, :, 3] != 0]
+    features = fitted()
+    raw, _ = features.clipped(pack(candidates, kinematics, other=True))
+    decoded = features.other(features.restore(features.standardise(raw)))
+    track = real[:, D0_ERR] != -1
+    for name in ("d0", "d0Err", "dz", "dzErr"):
+        assert (decoded[name][~track] == -1).all()
+    assert ((real[:, D0] == -1) & track).any()  # a value, not a sentinel
+    np.testing.assert_array_equal(np.sign(decoded["d0"][track]), np.sign(real[track, D0]))
+    np.testing.assert_array_equal(np.sign(decoded["dz"][track]), np.sign(real[track, DZ]))
+
+
+def test_agreement_says_what_becomes_of_rare_particles():
+    features = fitted()
+    raw, _ = features.clipped(pack(*cms_like(50), other=True))
+    assert set(features.agreement(raw, raw).values()) == {1.0}
+    worse = raw.copy()
+    worse[raw[:, 4] == CLASSES.index(13), 4] = CLASSES.index(211)
+    worse[raw[:, 3] != 0, 10] = 1.0
+    found = features.agreement(raw, worse)
+    assert found["muon"] == 0 and found["electron"] == found["photon"] == 1
+    assert found["charged_without_track"] == 0 and found["charge"] == 1
+    assert found["class"] == pytest.approx(1 - (raw[:, 4] == CLASSES.index(13)).mean())
+    lost = (raw[:, 3] != 0) & (raw[:, 10] == 0)
+    assert found["track"] == pytest.approx(1 - lost.mean())
+    assert "other" not in found
+
+
+def test_every_column_weighs_as_the_configuration_says():
+    raw, _ = fitted().clipped(pack(*cms_like(50), other=True))
+    for name, columns in (("charge", [3, 4, 5]), ("class", range(6, 14)), ("dz", [18])):
+        ones, tens = (
+            ParticleFlow(FeatureConfig(kind="particle_flow", weights={name: weight}))
+            for weight in (1.0, 10.0)
+        )
+        for features in (ones, tens):
+            features.fit(raw)
+        ratio = np.ones(ones.width)
+        ratio[list(columns)] = 10.0
+        a, b = (torch.from_numpy(f.standardise(raw)) for f in (ones, tens))
+        np.testing.assert_allclose(b.square(), a.square() * torch.from_numpy(ratio), rtol=1e-9)
+        even = torch.ones(len(raw), dtype=torch.float64)
+        expected = ((a.square() * torch.from_numpy(ratio)).mean()).item()
+        assert tens.distortion(b, torch.zeros_like(b), even).item() == pytest.approx(expected)
+
+
+def test_the_description_says_what_is_done_to_each_feature():
+    said = {entry["name"]: entry["transform"] for entry in fitted().describe()["list"]}
+    assert said["log_pt"] == "clip to range, subtract mean, divide by std"
+    assert "asinh(x / 0.01)" in said["d0"] and "logarithm" in said["dz_error"]
+    assert "a column a category" in said["class"] and said["class"].endswith("track: one")
 
 
 def test_what_is_trained_on_them_decodes_to_all_of_a_particle(tmp_path):
-    import h5py
-
     path = write_table(tmp_path / "jets.h5", 400)
     candidates, kinematics = cms_like(400)
     with h5py.File(path, "r+") as file:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tests.tokenizer.toys import toy_jets
 from treasure.errors import DataError
-from treasure.tokenizer.particles import jet_sums, owners, pack
+from treasure.tokenizer.particles import Particles, jet_sums, owners, pack
 
 COUNTS = st.lists(st.integers(0, 150), min_size=1, max_size=8)
 
@@ -45,3 +45,26 @@ def test_shapes_that_do_not_fit_are_refused():
     candidates, kinematics = toy_jets(5)
     with pytest.raises(DataError, match="kinematics of shape"):
         pack(candidates, kinematics[:4])
+
+
+def test_what_is_not_momentum_is_packed_only_when_asked_for():
+    candidates, kinematics = toy_jets(6)
+    candidates[:, :, 4:] = np.random.default_rng(3).normal(size=(6, 150, 7))
+    real = candidates[:, :, 3] != 0
+    packed = pack(candidates, kinematics, other=True)
+    assert packed.other is not None
+    np.testing.assert_array_equal(packed.other, candidates[real][:, 4:])
+    assert pack(candidates, kinematics).other is None
+    both = Particles.joined([packed, packed])
+    assert both.other is not None and both.other.shape == (2 * real.sum(), 7)
+    first = packed.part(slice(0, int(packed.counts[0])), slice(0, 1))
+    np.testing.assert_array_equal(first.other, packed.other[: packed.counts[0]])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_of_what_is_not_asked_for_nothing_is_checked(value: float):
+    candidates, kinematics = toy_jets(5)
+    candidates[1, 2, 6] = value
+    assert len(pack(candidates, kinematics)) == 5
+    with pytest.raises(DataError, match="jet 1 of 5"):
+        pack(candidates, kinematics, other=True)

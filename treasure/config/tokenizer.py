@@ -51,22 +51,37 @@ class FeatureConfig(Section):
     weights: dict[str, float] = Field(
         {},
         description="particle_flow: weight of a squared error in charge, class, puppi_weight,"
-        " track, d0, d0_error, dz or dz_error against one in log pT or an angle; 0.1 where nothing"
-        " is said.",
+        " track, d0, d0_error, dz or dz_error against one in log pT or an angle. Where nothing is"
+        " said: class and track 1, charge 0.3, errors 0.03, the others 0.1. A weight decides what"
+        " codes are spent on: at 0.1, no lepton keeps its class.",
     )
     shift: tuple[float, ...] | None = Field(
         None,
         description="With `scale`: features become (x - shift) * scale, as OmniJet-alpha has it,"
-        " one number a feature.",
+        " one number a feature; null: 0. OmniJet-alpha: 1.8, 0, 0.",
     )
     scale: tuple[float, ...] | None = Field(
         None,
-        description="null: features are standardised to mean 0 and standard deviation 1 over the"
-        " training particles.",
+        description="One number a feature; OmniJet-alpha: 1, 3, 3, with `angle_max` 0.8. null:"
+        " features are standardised to mean 0 and standard deviation 1 over the training"
+        " particles.",
     )
     options: dict[str, Any] = Field(
         default_factory=dict, description="What a feature set of your own needs."
     )
+
+    @model_validator(mode="after")
+    def _numbers(self) -> "FeatureConfig":
+        if self.scale is None and self.shift is not None:
+            raise ValueError("shift is of no effect without scale; give both, or none")
+        if self.scale is not None and min(self.scale, default=0.0) <= 0:
+            raise ValueError(f"scale: {self.scale} is not above 0 throughout")
+        if wrong := {name: value for name, value in self.weights.items() if not value > 0}:
+            raise ValueError(f"weights: {wrong} is not above 0")
+        low, high = self.impact_error_range
+        if not 0 < low < high:
+            raise ValueError(f"impact_error_range: 0 < {low} < {high} does not hold")
+        return self
 
 
 class ModelConfig(Section):

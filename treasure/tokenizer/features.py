@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from treasure.config.tokenizer import FeatureConfig
-from treasure.errors import DataError
+from treasure.errors import ConfigError, DataError
 from treasure.plugins import Plugin
 from treasure.tokenizer.calibration import CHARGED_PION_MASS, Calibration
 from treasure.tokenizer.particles import Particles, owners
@@ -24,12 +24,21 @@ class FeatureSet(Plugin, family=True):
     """Raw particles to standardised features and back.
 
     A subclass gives `names`, `limits`, `raw`, `momenta` and `weight`. Constants of the
-    standardisation are fitted once on training jets, and are part of the artefact.
+    standardisation are fitted once on training jets, or given by `shift` and `scale`; they are
+    part of the artefact. Where the columns of the networks are not the raw features, it also gives
+    `width`, `standardise` and `restore`.
     """
 
     names: tuple[str, ...]
 
     def __init__(self, config: FeatureConfig) -> None:
+        for name in ("shift", "scale"):
+            given = getattr(config, name)
+            if given is not None and len(given) != len(self.names):
+                raise ConfigError(
+                    f"features.{name}: {len(given)} numbers, but {config.kind} has"
+                    f" {len(self.names)} features: {', '.join(self.names)}"
+                )
         self.config = config
         self.mean = np.zeros(len(self.names))
         self.std = np.ones(len(self.names))
@@ -74,6 +83,9 @@ class FeatureSet(Plugin, family=True):
     def fit(self, raw: NDArray[np.floating]) -> None:
         """Set mean and standard deviation from raw features of training particles, (P, F).
 
+        With `scale` in the configuration they are what it says: standardised features are then
+        (raw - shift) * scale.
+
         Raises
         ------
         DataError
@@ -114,6 +126,21 @@ class FeatureSet(Plugin, family=True):
     categories: ClassVar[tuple[str, ...]] = ()
     """Names of features that are categories: right or wrong."""
 
+    def agreement(
+        self, original: NDArray[np.float64], decoded: NDArray[np.float64]
+    ) -> dict[str, float]:
+        """Share of particles of which a category is decoded right, by its name.
+
+        Parameters
+        ----------
+        original, decoded : (P, F)
+            Raw features.
+        """
+        places = {name: self.names.index(name) for name in self.categories}
+        return {
+            name: _share(original[:, place] == decoded[:, place]) for name, place in places.items()
+        }
+
     def other(self, raw: NDArray[np.float64]) -> dict[str, NDArray[np.float32]]:
         """What decoded raw features (P, F) say beside the momenta: name → (P,)."""
         return {}
@@ -139,8 +166,9 @@ class FeatureSet(Plugin, family=True):
     ) -> tuple[Tensor, Tensor]:
         """Mean squared log ratio of decoded and original jet pT, and of the jet mass; scalars.
 
-        The particles have the mass of a charged pion and stand in the frame of the axis; a jet
-        that is lighter than that of one such particle has no mass term.
+        The particles have the mass of a charged pion and stand in the frame of the axis. An empty
+        jet has no terms, one of a single particle no mass term; masses count as that of one pion
+        at least, so that the logarithm and its gradient are finite.
 
         Parameters
         ----------
@@ -180,6 +208,10 @@ class FeatureSet(Plugin, family=True):
         smallest = CHARGED_PION_MASS**2
         return pt2.clamp(min=smallest).log() / 2, mass2.clamp(min=smallest).log() / 2
 
+    def transform(self, name: str) -> str:
+        """What happens to a raw feature on the way to the networks, in words."""
+        return "clip to range, subtract mean, divide by std"
+
     def describe(self) -> dict[str, Any]:
         """What the artefact says of the features; `restored` reads it."""
         limits = self.limits()
@@ -189,7 +221,7 @@ class FeatureSet(Plugin, family=True):
             "list": [
                 {
                     "name": name,
-                    "transform": "clip to range, subtract mean, divide by std",
+                    "transform": self.transform(name),
                     "range": [float(limits[i, 0]), float(limits[i, 1])],
                     "mean": float(self.mean[i]),
                     "std": float(self.std[i]),
@@ -211,6 +243,10 @@ class FeatureSet(Plugin, family=True):
             raise DataError(f"the artefact has features {names}, this feature set {self.names}")
         self.mean = np.array([entry["mean"] for entry in description["list"]], dtype=np.float64)
         self.std = np.array([entry["std"] for entry in description["list"]], dtype=np.float64)
+
+
+def _share(right: NDArray[np.bool_]) -> float:
+    return float(right.mean()) if len(right) else 0.0
 
 
 class Kinematic(FeatureSet, kind="kinematic"):

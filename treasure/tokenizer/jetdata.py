@@ -1,5 +1,6 @@
 """Jets of one split, read from jet tables in chunks and packed in memory for training."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from treasure.errors import DataError
 from treasure.jets.table import JetTable
 from treasure.tokenizer.particles import Particles, pack
 
-__all__ = ["Jets", "read_jets"]
+__all__ = ["Jets", "check_columns", "read_jets"]
 
 _ROWS = 2_000
 
@@ -31,6 +32,30 @@ class Jets:
     def starts(self) -> NDArray[np.int64]:
         """Row of the first particle of each jet, (N,)."""
         return np.cumsum(self.particles.counts) - self.particles.counts
+
+
+def check_columns(table: JetTable) -> None:
+    """Refuse a jet table whose input did not have what `Particles.other` holds.
+
+    Sentinels stand there instead (official NanoAOD: no d0, dz and PUPPI weight), and would be taken
+    for values.
+
+    Raises
+    ------
+    DataError
+        Naming the columns.
+    """
+    said = json.loads(table.attributes.get("absent_columns", "{}"))
+    lacking = sorted(
+        f"{name} ({stands})"
+        for name, stands in said.items()
+        if name.startswith("PFCands_") and not stands.startswith("computed")
+    )
+    if lacking:
+        raise DataError(
+            f"{table.path}: its input had no {', '.join(lacking)}, which these features need; take"
+            " a tokenizer of kinematic features, or jets of another layout"
+        )
 
 
 def read_jets(
@@ -55,8 +80,8 @@ def read_jets(
     Raises
     ------
     DataError
-        If there is no such jet, a jet has NaN or infinite momenta, or some tables have momenta
-        weighted by PUPPI and others not.
+        If there is no such jet, a jet has NaN or infinite values, some tables have momenta
+        weighted by PUPPI and others not, or with `other`, a table does not have those columns.
     """
     paths = [(name, Path(path)) for name in sorted(jet_tables) for path in jet_tables[name]]
     rows = []
@@ -64,6 +89,8 @@ def read_jets(
     for _, path in paths:
         with JetTable(path) as table:
             rows.append(len(table))
+            if other:
+                check_columns(table)
             # Public files of Aspen Open Jets do not say, and are not weighted.
             conventions.setdefault(table.attributes.get("puppi", "stored"), path)
     if len(conventions) > 1:

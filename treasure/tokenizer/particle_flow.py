@@ -21,11 +21,20 @@ _CHARGED = np.array([True, False, False, True, True, False, False, False])
 _LEPTONS = np.array([False, False, False, True, True, False, False, False])
 _CHARGES = np.array([-1.0, 0.0, 1.0])
 _NO_TRACK = -1.0  # in all four of d0, d0Err, dz, dzErr; in the errors only it means nothing else
-_WEIGHT = 0.1
 
-_KINEMATIC = 3
+_WEIGHTS = {
+    "charge": 0.3, "class": 1.0, "puppi_weight": 0.1, "track": 1.0,
+    "d0": 0.1, "d0_error": 0.03, "dz": 0.1, "dz_error": 0.03,
+}  # fmt: skip
+"""Of squared errors against one in log pT. Rare classes are worth a code of their own only where
+an error in the class is dear: at 0.1 all electrons and muons become charged hadrons."""
+
+_KINEMATIC, _OTHER = 3, len(CLASSES) - 1
 _IMPACT = slice(6, 10)  # of the raw features
-_NAMED = ("charge", "class", "puppi_weight", "track", "d0", "d0_error", "dz", "dz_error")
+_CLASS_NAMES = (
+    "charged_hadron", "neutral_hadron", "photon", "electron", "muon", "forward_hadron",
+    "forward_em", "other",
+)  # fmt: skip
 
 
 class ParticleFlow(Kinematic, kind="particle_flow"):
@@ -36,6 +45,11 @@ class ParticleFlow(Kinematic, kind="particle_flow"):
     dz keep their sign (asinh); their errors are logarithms. Where a candidate has no track details,
     all four are -1 in the jet table, which is inside the range of d0 and dz: whether there is a
     track is a category of its own, and decides what is decoded.
+
+    The columns of the networks, 20: log pT, delta eta, delta phi, charge -1, 0, 1, the classes,
+    PUPPI weight, track, d0, d0 error, dz, dz error. A quantizer of as many dimensions sees them all
+    from the first k-means on; one of 8 starts without displacement and leptons, and hardly finds
+    them.
     """
 
     names = (
@@ -49,11 +63,13 @@ class ParticleFlow(Kinematic, kind="particle_flow"):
         super().__init__(config)
         if config.scale is not None:
             raise ConfigError("features.scale: particle_flow is always standardised; leave it out")
-        if unknown := sorted(set(config.weights) - set(_NAMED)):
+        if unknown := sorted(set(config.weights) - set(_WEIGHTS)):
             raise ConfigError(
-                f"features.weights: no feature {', '.join(unknown)}; there are {', '.join(_NAMED)}"
+                f"features.weights: no feature {', '.join(unknown)};"
+                f" there are {', '.join(_WEIGHTS)}"
             )
-        self._factors = {name: config.weights.get(name, _WEIGHT) ** 0.5 for name in _NAMED}
+        weights = _WEIGHTS | config.weights
+        self._factors = {name: weight**0.5 for name, weight in weights.items()}
 
     @property
     def width(self) -> int:
@@ -76,7 +92,7 @@ class ParticleFlow(Kinematic, kind="particle_flow"):
                 "particles with momenta alone; pack them with other=True for particle_flow features"
             )
         d0, d0_error, dz, dz_error, charge, pdg, puppi = particles.other.astype(np.float64).T
-        number = np.full(len(pdg), len(CLASSES) - 1.0)
+        number = np.full(len(pdg), float(_OTHER))
         for place, code in enumerate(CLASSES[:-1]):
             number[np.abs(pdg) == code] = place
         track = d0_error != _NO_TRACK
@@ -128,11 +144,14 @@ class ParticleFlow(Kinematic, kind="particle_flow"):
         raw[:, :_KINEMATIC] = kinematic * self.std[:3] + self.mean[:3]
         found = number.argmax(axis=1)
         charged = _CHARGED[found]
-        # a class that has charge has one of either sign, and the others have none
-        raw[:, 3] = np.where(charged, np.where(charge[:, 2] > charge[:, 0], 1.0, -1.0), 0.0)
+        # a class that has charge has one of either sign, and the others have none; but anything
+        # else, of which nothing is known, has what it says
+        sign = np.where(charge[:, 2] > charge[:, 0], 1.0, -1.0)
+        known = np.where(charged, sign, 0.0)
+        raw[:, 3] = np.where(found == _OTHER, _CHARGES[charge.argmax(axis=1)], known)
         raw[:, 4] = found
         raw[:, 5] = self._back(puppi[:, 0], "puppi_weight", 5)
-        tracked = charged & (track[:, 0] > self._factors["track"] / 2)
+        tracked = (raw[:, 3] != 0) & (track[:, 0] > self._factors["track"] / 2)
         raw[:, 10] = tracked
         floor = self.config.impact_error_range[0]
         for i, name in enumerate(("d0", "d0_error", "dz", "dz_error")):
@@ -146,9 +165,36 @@ class ParticleFlow(Kinematic, kind="particle_flow"):
         return np.clip(raw, low, high)
 
     def _back(self, column: NDArray[np.float64], name: str, place: int) -> NDArray[np.float64]:
-        factor = self._factors[name]
-        value = column / factor if factor else np.zeros_like(column)
-        return np.asarray(value * self.std[place] + self.mean[place])
+        return np.asarray(column / self._factors[name] * self.std[place] + self.mean[place])
+
+    def agreement(
+        self, original: NDArray[np.float64], decoded: NDArray[np.float64]
+    ) -> dict[str, float]:
+        """Also of the particles of each class, and of charged ones without track, alone.
+
+        Most particles are hadrons and photons, and most that are charged have a track: a share of
+        all particles says nothing of the rare ones. A class without particles is left out.
+        """
+        shares = super().agreement(original, decoded)
+        groups = {name: original[:, 4] == place for place, name in enumerate(_CLASS_NAMES)}
+        right = dict.fromkeys(groups, decoded[:, 4] == original[:, 4])
+        groups["charged_without_track"] = (original[:, 3] != 0) & (original[:, 10] == 0)
+        right["charged_without_track"] = decoded[:, 10] == 0
+        return shares | {
+            name: float(right[name][group].mean()) for name, group in groups.items() if group.any()
+        }
+
+    def transform(self, name: str) -> str:
+        standard = "subtract mean, divide by std"
+        if name in self.names[:_KINEMATIC]:
+            return super().transform(name)
+        factor = f"times {self._factors[name]:.6g}"
+        if name in self.categories:
+            return f"a column a category, 1 for its own and 0 for others, {factor}; track: one"
+        if name == "puppi_weight":
+            return f"clip to range, {standard}, {factor}"
+        curve = "logarithm" if name.endswith("error") else f"asinh(x / {self.config.impact_scale})"
+        return f"clip to range, {curve}, {standard}, {factor}; 0 without track"
 
     def other(self, raw: NDArray[np.float64]) -> dict[str, NDArray[np.float32]]:
         """d0, d0Err, dz, dzErr (cm; -1 without track), charge, pdgId and puppiWeight, (P,) each."""
@@ -156,7 +202,7 @@ class ParticleFlow(Kinematic, kind="particle_flow"):
         number = raw[:, 4].astype(np.int64)
         charge = raw[:, 3]
         sign = np.where(_LEPTONS[number], -charge, charge)  # an electron has pdgId 11 and charge -1
-        pdg = np.array(CLASSES)[number] * np.where(sign < 0, -1.0, 1.0)
+        pdg = np.array(CLASSES)[number] * np.where(sign < 0, -1, 1)
         values: dict[str, Any] = {
             name: np.where(track, raw[:, 6 + i], _NO_TRACK)
             for i, name in enumerate(("d0", "d0Err", "dz", "dzErr"))
