@@ -134,7 +134,7 @@ def _rate_distortion(comparison: Mapping[str, Any], observable: str) -> Figure:
         "1 %", (1.0, 1.0), xycoords=("axes fraction", "data"), xytext=(-6, 4),
         textcoords="offset points", ha="right", va="bottom", fontsize=17, color="0.35",
     )  # fmt: skip
-    place_labels(main, sorted(labels, key=lambda label: not label.bold), avoid)
+    _write_labels(main, labels, avoid, 1.0)
     return figure
 
 
@@ -191,7 +191,7 @@ def _tagging(comparison: Mapping[str, Any], entries: Entries) -> Figure:
     main.set_ylabel(r"AUC lost in top tagging [$10^{-3}$]")
     main.margins(0.12)
     main.autoscale_view()
-    place_labels(main, sorted(labels, key=lambda label: not label.bold), avoid)
+    _write_labels(main, labels, avoid, 0.0)
     return figure
 
 
@@ -215,7 +215,7 @@ def _cost(comparison: Mapping[str, Any], entries: Entries, quantity: str, label:
     main.set_xlim(min(times) / 2.5, max(times) * 2.5)
     _log_percent(main)
     main.axhline(1.0, color="0.35", ls="--", lw=1.5, zorder=1)
-    place_labels(main, sorted(labels, key=lambda label: not label.bold), avoid)
+    _write_labels(main, labels, avoid, 1.0)
     return figure
 
 
@@ -234,6 +234,17 @@ def _point(
         ms=16 if special else 9, mec="k" if special else colour, mew=1.5,
         zorder=4 if special else 3,
     )  # fmt: skip
+
+
+def _write_labels(
+    axes: Axes, labels: list[Label], avoid: list[tuple[float, float]], level: float
+) -> None:
+    """Write labels, the important ones first, clear of the horizontal line at `level` too."""
+    left_and_right = axes.transData.inverted().transform(
+        axes.transAxes.transform([(share, 0.5) for share in np.linspace(0, 1, 60)])
+    )
+    line = [(float(x), level) for x in left_and_right[:, 0]]
+    place_labels(axes, sorted(labels, key=lambda label: not label.bold), [*avoid, *line])
 
 
 def _along(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> list[tuple[float, float]]:

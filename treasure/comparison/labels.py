@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 __all__ = ["Label", "place_labels"]
 
-_DISTANCES = (12.0, 20.0, 32.0, 48.0, 70.0, 100.0)  # pixels from the point to the label
+_DISTANCES = (14.0, 22.0, 32.0, 48.0, 70.0, 100.0)  # pixels from the point to the label
 _DIRECTIONS = 16
 _MARGIN = 3.0  # pixels around a label
 _FAR = 24.0  # pixels from which on a line joins point and label

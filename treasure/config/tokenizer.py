@@ -53,7 +53,7 @@ class FeatureConfig(Section):
         description="particle_flow: weight of a squared error in charge, class, puppi_weight,"
         " track, d0, d0_error, dz or dz_error against one in log pT or an angle. Where nothing is"
         " said: class and track 1, charge 0.3, errors 0.03, the others 0.1. A weight decides what"
-        " codes are spent on: at 0.1, no lepton keeps its class.",
+        " codes are spent on: at 0.1, hardly a lepton keeps its class.",
     )
     shift: tuple[float, ...] | None = Field(
         None,

@@ -8,6 +8,7 @@ each particle takes the code that is best given the codes of the others. Decodin
 it: a code means the same in every jet.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -150,4 +151,11 @@ def _sweep_in_python(
     return chosen
 
 
-_sweep: Any = numba.njit(cache=True)(_sweep_in_python)
+def _compiled(function: Callable[..., Any]) -> Any:
+    try:
+        return numba.njit(cache=True)(function)
+    except RuntimeError:  # no directory that may be written
+        return numba.njit(function)
+
+
+_sweep = _compiled(_sweep_in_python)

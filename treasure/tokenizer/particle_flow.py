@@ -27,7 +27,7 @@ _WEIGHTS = {
     "d0": 0.1, "d0_error": 0.03, "dz": 0.1, "dz_error": 0.03,
 }  # fmt: skip
 """Of squared errors against one in log pT. Rare classes are worth a code of their own only where
-an error in the class is dear: at 0.1 all electrons and muons become charged hadrons."""
+an error in the class is dear: at 0.1 nearly all electrons and muons become charged hadrons."""
 
 _KINEMATIC, _OTHER = 3, len(CLASSES) - 1
 _IMPACT = slice(6, 10)  # of the raw features
