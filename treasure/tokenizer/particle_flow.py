@@ -13,7 +13,7 @@ from treasure.tokenizer.particles import Particles
 __all__ = ["CLASSES", "ParticleFlow"]
 
 CLASSES = (211, 130, 22, 11, 13, 1, 2, 0)
-"""|pdgId| of the classes of CMS particle flow (arXiv:1706.04965): charged hadron, neutral hadron,
+"""Absolute pdgId of the classes of CMS particle flow (arXiv:1706.04965): charged hadron, neutral hadron,
 photon, electron, muon, hadronic and electromagnetic energy in the forward calorimeter; anything
 else."""
 
