@@ -13,9 +13,11 @@ from treasure.tokenizer.particles import Particles
 __all__ = ["CLASSES", "ParticleFlow"]
 
 CLASSES = (211, 130, 22, 11, 13, 1, 2, 0)
-"""Absolute pdgId of the classes of CMS particle flow (arXiv:1706.04965): charged hadron, neutral hadron,
-photon, electron, muon, hadronic and electromagnetic energy in the forward calorimeter; anything
-else."""
+"""Absolute pdgId of the classes of CMS particle flow (arXiv:1706.04965).
+
+Charged hadron, neutral hadron, photon, electron, muon, hadronic and electromagnetic energy in the
+forward calorimeter; anything else.
+"""
 
 _CHARGED = np.array([True, False, False, True, True, False, False, False])
 _LEPTONS = np.array([False, False, False, True, True, False, False, False])
