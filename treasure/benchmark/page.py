@@ -273,9 +273,10 @@ def _reconstruction(page: Page, metrics: Mapping[str, Any], findings: Findings) 
         label = findings.labels[used]
         series = {f"{CLASSES[i]} ({findings.class_names[i]})": response[label == i] for i in (0, 1)}
         found = metrics["reconstruction"][observable]
-        figure = histogram_comparison(
-            series, np.linspace(0.7, 1.3, 61), f"Decoded / original jet {short}", density=True
-        )
+        reach = np.quantile(np.abs(response - 1), 0.98) if len(response) else 0.0
+        reach = float(np.clip(1.3 * reach, 0.01, 0.3))
+        bins = np.linspace(1 - reach, 1 + reach, 61)
+        figure = histogram_comparison(series, bins, f"Decoded / original jet {short}", density=True)
         shown.append(
             (figure, f"Response: median {found['median']:.4f}, IQR/median {found['iqr']:.4f}")
         )
