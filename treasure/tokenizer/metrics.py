@@ -161,11 +161,7 @@ def measure(
             }
             for i, name in enumerate(tokenizer.features)
         },
-        "agreement": {
-            name: float((difference[:, i] == 0).mean()) if len(difference) else 0.0
-            for i, name in enumerate(tokenizer.features)
-            if name in tokenizer.feature_set.categories
-        },
+        "agreement": tokenizer.feature_set.agreement(found.original, found.decoded),
         "response": {
             name: {
                 "jet_pt": response(decoded_pt[group], pt[group]),

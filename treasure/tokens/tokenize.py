@@ -16,6 +16,7 @@ from treasure.jets.splits import SPLITS
 from treasure.jets.table import JetChunk, JetTable, jet_index
 from treasure.tokenizer.artefact import Tokenizer
 from treasure.tokenizer.calibration import jet_pt_mass
+from treasure.tokenizer.jetdata import check_columns
 from treasure.tokenizer.metrics import response
 from treasure.tokenizer.particles import Particles, pack
 from treasure.tokens.table import TokenMetadata, TokenTable, TokenWriter
@@ -77,6 +78,8 @@ def tokenize_shard(
         source_checksum=source_checksum,
     )
     with JetTable(jet_table) as table:
+        if tokenizer.feature_set.needs_other:
+            check_columns(table)
         jets = len(table)
         number_in_event = jet_index(table.column("event_info"))
         sample = _Sample(jets, tokenizer.config.check.jets)
