@@ -10,7 +10,7 @@ import torch
 
 from tests.tokenizer.toys import SMALL, write_table
 from treasure.config.tokenizer import TokenizerConfig
-from treasure.errors import ConfigError
+from treasure.errors import ConfigError, DataError
 from treasure.tokenizer.artefact import Tokenizer
 from treasure.tokenizer.step import Step, learning_rate
 from treasure.tokenizer.train import CHECKPOINT, train_tokenizer
@@ -117,6 +117,18 @@ def test_half_precision_trains_networks_and_leaves_the_codes_whole(tables, tmp_p
     assert Tokenizer.load(tmp_path).codebook.dtype == np.float32
 
 
+def test_a_training_that_diverges_says_what_to_change(tables, tmp_path, monkeypatch):
+    forward = Step.forward
+
+    def diverging(self: Step, batch: Any, generator: torch.Generator) -> Any:
+        done = forward(self, batch, generator)
+        return done._replace(distortion=done.distortion * float("nan"))
+
+    monkeypatch.setattr(Step, "forward", diverging)
+    with pytest.raises(DataError, match=r"the training loss is nan after 0 steps; lower"):
+        train(tables, tmp_path)
+
+
 def test_losses_of_the_jet_are_learned(tables, tmp_path):
     without = train(tables, tmp_path / "without", epochs=6)
     with_ = train(tables, tmp_path / "with", epochs=6, jet_pt_loss=20.0, jet_mass_loss=1.0)
@@ -150,3 +162,11 @@ def test_two_processes_learn_one_tokenizer(tables, tmp_path):
     losses = [done["training"]["epochs"][-1]["validation_loss"] for done in (alone, shared)]
     assert losses[1] == pytest.approx(losses[0], rel=0.2)
     assert Tokenizer.load(tmp_path / "shared").vocabulary_size == 64
+
+
+@pytest.mark.slow
+def test_a_batch_of_which_a_process_has_no_jet_is_left_out_by_all(tmp_path):
+    table = write_table(tmp_path / "few.h5", 40, 0)
+    done = train({"few": [table]}, tmp_path / "out", epochs=2, devices=2, batch_jets=9)
+    assert done["training"]["jets"] % 9 == 1
+    assert done["training"]["steps"] == 2 * -(-done["training"]["jets"] // 9)

@@ -126,3 +126,15 @@ def test_constrained_codes_keep_pt_and_mass_of_jets_which_nearest_codes_do_not(k
 def test_a_decoder_that_sees_the_jet_cannot_be_constrained():
     with pytest.raises(ValueError, match=r"jet_constraint\.candidates needs a decoder"):
         TokenizerConfig.model_validate({"jet_constraint": {"candidates": 4}})
+
+
+@pytest.mark.parametrize("kind", ["fsq", "binning"])
+def test_quantizers_without_neighbours_are_refused_before_a_training(kind):
+    with pytest.raises(ValueError, match=f"a quantizer {kind} has no nearest codes"):
+        TokenizerConfig.model_validate(
+            {
+                "model": {"decoder_context": 0},
+                "quantizer": {"kind": kind, "levels": [4, 4, 4]},
+                "jet_constraint": {"candidates": 4},
+            }
+        )

@@ -116,6 +116,13 @@ def test_bins_of_a_feature_of_few_values_are_finite():
     assert torch.equal(again, values)
 
 
+def test_a_value_on_an_edge_is_in_the_same_bin_in_training_and_in_encoding():
+    values = torch.randn(4000, 3, generator=generator(), dtype=torch.float64)
+    values[:2400] = torch.tensor([0.1, 0.7, -0.3], dtype=torch.float64)  # none is one in float32
+    quantizer = started("binning", values.float())
+    assert torch.equal(quantizer.ids(values), quantizer.ids(values.float()))
+
+
 def test_every_codebook_of_a_residual_quantizer_refines(latent):
     errors = []
     for number in (1, 2, 3):

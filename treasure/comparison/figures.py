@@ -127,7 +127,8 @@ def _rate_distortion(comparison: Mapping[str, Any], observable: str) -> Figure:
     main.set_xlabel("Bits a particle")
     main.set_ylabel(f"IQR / median of jet {SYMBOLS[observable]} response [%]")
     bits = [entry["bits"]["mean"] for entry in entries.values()]
-    main.set_xlim(min(bits) - 2, max(bits) + max(4, 0.12 * max(bits)))
+    if bits:
+        main.set_xlim(min(bits) - 2, max(bits) + max(4, 0.12 * max(bits)))
     _log_percent(main)
     main.axhline(1.0, color="0.35", ls="--", lw=1.5, zorder=1)
     main.annotate(
@@ -152,7 +153,7 @@ def _resolutions(entries: Entries) -> Figure:
             xerr=[100 * spread(entries[n], key) for n in names],
             fmt=MARKERS[index], color=COLOURS[index], ms=9, lw=1.5, ls="none", label=label,
         )  # fmt: skip
-    main.set_yticks(rows, [entries[n]["title"] for n in names], fontsize=17)
+    main.set_yticks(rows, [entries[n]["title"] for n in names], fontsize=17, parse_math=False)
     main.tick_params(axis="y", which="both", length=0)
     main.minorticks_off()
     main.set_ylim(-0.7, len(names) - 0.3)

@@ -54,6 +54,7 @@ def place_labels(
         text = axes.text(
             label.x, label.y, label.text,
             fontsize=fontsize, color=label.colour, weight="bold" if label.bold else "normal",
+            parse_math=False,
         )  # fmt: skip
         extent = text.get_window_extent()
         text.remove()
@@ -77,6 +78,7 @@ def place_labels(
             fontsize=fontsize,
             color=label.colour,
             weight="bold" if label.bold else "normal",
+            parse_math=False,  # a title may have a $
             arrowprops={"arrowstyle": "-", "color": label.colour, "lw": 0.8} if far else None,
         )
 

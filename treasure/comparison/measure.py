@@ -95,6 +95,7 @@ def measure_tokenizer(
         "particles": len(trip.ids),
         "clipped_particles": trip.clipped,
         **code_use(trip.ids, tokenizer.vocabulary_size),
+        "bits": tokenizer.quantizer.bits,  # a feature of bins may have fewer ids than another
         **resolutions(trip.decoded, trip.original, tokenizer.features),
         **jet_measures(jets, trip.momenta, config, seed=seed),
         **_rates(trip),

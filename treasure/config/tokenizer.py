@@ -1,5 +1,6 @@
 """Section ``tokenizer``: how jets become tokens, and how the tokenizer is trained."""
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -240,7 +241,8 @@ class TrainingConfig(Section):
     epochs: int = Field(
         20,
         ge=0,
-        description="Passes over the training jets, at most. 0: only what precedes the first.",
+        description="Passes over the training jets, where neither `max_seconds` nor"
+        " `max_jets_seen` is given. 0: only what precedes the first, in any case.",
     )
     max_seconds: float | None = Field(
         None,
@@ -365,6 +367,16 @@ class TokenizerConfig(Section):
             raise ValueError(
                 f"quantizer.levels: {self.quantizer.kind} needs two levels or more for each"
                 " dimension"
+            )
+        if self.quantizer.kind == "fsq" and math.prod(self.quantizer.levels) > 2**20:
+            raise ValueError(
+                f"quantizer.levels: {math.prod(self.quantizer.levels):,} codes; fsq takes 2^20 at"
+                " most"
+            )
+        if self.jet_constraint.candidates and self.quantizer.kind in ("fsq", "binning"):
+            raise ValueError(
+                f"jet_constraint.candidates: a quantizer {self.quantizer.kind} has no nearest codes"
+                " to choose from; set it to 0"
             )
         if self.jet_constraint.candidates and self.model.decoder_sees_jet:
             raise ValueError(

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from treasure.config.tokenizer import TokenizerConfig
-from treasure.errors import DataError
+from treasure.errors import ConfigError, DataError
 from treasure.plugins import lookup
 from treasure.store import atomic_file, checksums, fingerprint, read_json, write_json
 from treasure.tokenizer import kinds  # noqa: F401  what a configuration may name
@@ -33,9 +33,13 @@ from treasure.tokenizer.tensors import digest, read_tensors, write_tensors
 
 __all__ = ["FORMAT_VERSION", "Tokenizer"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _DESCRIPTION, _PARAMETERS, _CODEBOOK = "tokenizer.json", "tokenizer.safetensors", "codebook.npz"
+
+_OF_THE_CODES = (
+    "kind", "codes", "dimension", "codebooks", "levels", "affine_rate", "options",
+)  # fmt: skip
 
 # Particles that go through the networks at once: bounds the memory, changes no token.
 _PARTICLES_AT_ONCE = 100_000
@@ -64,6 +68,13 @@ class Tokenizer:
         self.model: Model = lookup(Model, config.model.kind)(
             config.model, self.feature_set.width, self.quantizer.dimension
         )
+        if config.jet_constraint.candidates and (
+            type(self.quantizer).candidates is Quantizer.candidates
+        ):
+            raise ConfigError(
+                f"tokenizer.jet_constraint.candidates: quantizer {config.quantizer.kind} has no"
+                " method `candidates`; set it to 0"
+            )
         self.calibration = Calibration()
         self.provenance: dict[str, Any] = {}
         self._double: tuple[Model, Quantizer] | None = None
@@ -108,7 +119,7 @@ class Tokenizer:
             "quantizer": {
                 key: value
                 for key, value in self.config.quantizer.model_dump(mode="json").items()
-                if key in ("kind", "codes", "dimension", "codebooks", "levels", "options")
+                if key in _OF_THE_CODES
             },
             "jet_constraint": self.config.jet_constraint.model_dump(mode="json"),
             "vocabulary": self.vocabulary,

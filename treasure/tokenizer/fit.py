@@ -27,6 +27,7 @@ from treasure.tokenizer.checkpoint import (
 )
 from treasure.tokenizer.jetdata import Jets
 from treasure.tokenizer.metrics import reconstruct
+from treasure.tokenizer.processes import summed
 from treasure.tokenizer.step import Step, learning_rate, ran_out_of_memory
 from treasure.tokenizer.tensors import digest
 
@@ -213,17 +214,27 @@ class Fit:
         jets = jets[self.fabric.global_rank :: self.fabric.world_size]
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(training.learning_rate, self.share)
+        quantizer = self.tokenizer.quantizer
         while True:
+            quantizer.parts = self.parts
+            before = {name: value.clone() for name, value in quantizer.state_dict().items()}
             try:
                 loss = self._gradients(jets)
                 break
             except Exception as error:
-                if not ran_out_of_memory(error) or self.parts >= len(jets):
+                alone = self.fabric.world_size == 1  # or the others would wait for ever
+                if not (alone and ran_out_of_memory(error) and self.parts < len(jets)):
                     raise
+            quantizer.load_state_dict(before)
             self.parts *= 2
             _LOG.warning(
                 "out of memory with %d jets at once; going on with %d",
                 *(math.ceil(len(jets) / (self.parts // 2)), math.ceil(len(jets) / self.parts)),
+            )
+        if not math.isfinite(loss):
+            raise DataError(
+                f"the training loss is {loss} after {self.steps} steps; lower"
+                " tokenizer.training.learning_rate"
             )
         self.fabric.clip_gradients(
             self.step, self.optimizer, max_norm=training.gradient_norm, error_if_nonfinite=False
@@ -246,6 +257,8 @@ class Fit:
         generator = self._generator(self.steps + 1)
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         total, particles = 0.0, int(self.train.particles.counts[jets].sum())
+        if not self._all_have_particles(particles):
+            return 0.0
         for part in np.array_split(jets, min(self.parts, max(len(jets), 1))):
             batch = self._batch(part)
             if batch is None:
@@ -255,11 +268,20 @@ class Fit:
             self.fabric.backward(done.loss * share)
             total += float(done.distortion) * share
             self.used[done.ids.reshape(-1)] = True
-        return total
+        (mean,) = summed(torch.tensor(total / self.fabric.world_size, device=self.device))
+        return float(mean)
+
+    def _all_have_particles(self, particles: int) -> bool:
+        """Whether every process has something of this batch; else all of them leave it out."""
+        if self.fabric.world_size == 1:
+            return particles > 0
+        (having,) = summed(torch.tensor(float(particles > 0), device=self.device))
+        return float(having) == self.fabric.world_size
 
     def _end_of_epoch(self) -> None:
         loss = float(np.mean(self.losses)) if self.losses else 0.0
-        val, used = self._validate(), int(self.used.sum())
+        (used_anywhere,) = summed(self.used.float())
+        val, used = self._validate(), int((used_anywhere > 0).sum())
         if not (math.isfinite(loss) and math.isfinite(val)):
             raise DataError(
                 f"training loss {loss} and validation loss {val} after {self.steps} steps;"

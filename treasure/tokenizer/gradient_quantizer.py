@@ -38,7 +38,7 @@ class GradientQuantizer(Quantizer, kind="vq_gradient"):
     def start(self, latent: Tensor, weight: Tensor, generator: torch.Generator) -> None:
         first = VectorQuantizer(self.config).to(latent.device)
         first.start(latent, weight, generator)
-        self.codes_.copy_(first.vectors_)
+        self.codes_.copy_(from_first(first.vectors_))
 
     def forward(self, latent: Tensor, weight: Tensor, generator: torch.Generator) -> Quantized:
         if self.training:
@@ -63,7 +63,7 @@ class GradientQuantizer(Quantizer, kind="vq_gradient"):
     def _replace(self, latent: Tensor, generator: torch.Generator) -> None:
         if not self.config.replace_every:
             return
-        dead = self.unused >= self.config.replace_every
+        dead = self.unused >= self.config.replace_every * self.parts
         wanted = int(dead.sum())
         if wanted:
             rows = torch.randint(len(latent), (wanted,), generator=generator).to(latent.device)

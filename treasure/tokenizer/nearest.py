@@ -1,7 +1,5 @@
 """The nearest code of every vector, exactly, on any device."""
 
-import os
-
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
@@ -76,4 +74,5 @@ def several_nearest(vectors: Tensor, codebook: Tensor, wanted: int) -> Tensor:
 
 
 def _workers() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else -1
+    """Threads that share out the vectors: as many as torch may use."""
+    return torch.get_num_threads()

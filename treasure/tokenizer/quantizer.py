@@ -42,6 +42,9 @@ class Quantizer(nn.Module, Plugin, family=True):
 
     codebooks = 1
 
+    parts = 1
+    """Calls of `forward` that make up a step of training: more than one when memory is short."""
+
     def __init__(self, config: QuantizerConfig) -> None:
         super().__init__()
         self.config, self.codes, self.dimension = config, config.codes, config.dimension
@@ -138,7 +141,7 @@ class VectorQuantizer(Quantizer, kind="vq"):
     def _learn(
         self, latent: Tensor, weight: Tensor, ids: Tensor, generator: torch.Generator
     ) -> None:
-        decay = self.config.decay
+        decay = self.config.decay ** (1 / self.parts)
         counts, mass, sums = summed(*self._accumulate(latent, weight, ids))
         # In units of the mean share of a code, so that batches of all sizes count alike.
         share = self.codes / counts.sum()

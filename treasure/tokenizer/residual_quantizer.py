@@ -38,6 +38,7 @@ class ResidualQuantizer(Quantizer, kind="rvq"):
         loss = latent.new_zeros(())
         ids = []
         for stage in self._each():
+            stage.parts = self.parts
             found: Quantized = stage(residual, weight, generator)
             vectors = found.latent.detach()
             residual, total = residual - vectors, total + vectors

@@ -104,10 +104,11 @@ class QuantileBins(Quantizer, kind="binning"):
 
     @torch.no_grad()
     def ids(self, latent: Tensor) -> Tensor:
-        edges = self.edges.to(latent.dtype)
+        # as the edges were found: a value on an edge in float32 may be below it in float64
+        values, edges = latent.to(torch.float32), self.edges.to(torch.float32)
         bins = torch.stack(
             [
-                torch.bucketize(latent[:, axis].contiguous(), edges[axis], right=True)
+                torch.bucketize(values[:, axis].contiguous(), edges[axis], right=True)
                 for axis in range(self.dimension)
             ],
             dim=1,

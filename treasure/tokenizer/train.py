@@ -1,7 +1,7 @@
-"""Training a tokenizer: deterministic, resumed from the last finished epoch.
+"""Training a tokenizer: deterministic, resumed from the last checkpoint.
 
-Everything random in epoch e comes from (seed, e), and a checkpoint after each epoch holds all that
-the next depends on. On the CPU the number of threads is fixed by the configuration. So a training
+Everything random in a step comes from the seed and its number, and a checkpoint holds all that the
+next step depends on. On the CPU the number of threads is fixed by the configuration. So a training
 that was killed and started again ends in the same bytes as one that was not.
 """
 
