@@ -123,6 +123,9 @@ def train_all(
         return name, number, training
 
     workers = 1 if device != "cpu" else workers or len(os.sched_getaffinity(0))
+    # Torch imports parts of itself in the first step of an optimizer. In two threads at once these
+    # imports may wait for each other for ever (seen with Python 3.11.2).
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)]).zero_grad()
     with one_thread(), ThreadPoolExecutor(max(1, min(workers, len(tasks)))) as pool:
         futures = [pool.submit(run, task) for task in tasks]
         try:
