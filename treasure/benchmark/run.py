@@ -24,6 +24,7 @@ from treasure.benchmark.particles import (
 from treasure.benchmark.training import Sample, one_thread
 from treasure.config.benchmark import BenchmarkConfig, TaggerConfig
 from treasure.jets.splits import SPLITS
+from treasure.progress.parts import part_of
 from treasure.release.read import Release
 from treasure.store import write_json
 from treasure.tokenizer.artefact import Tokenizer
@@ -103,10 +104,10 @@ def run_benchmark(
         bin_width=config.pt_bin_width,
         seed=seed,
         max_jets=config.max_jets,
-        progress=_part(progress, "load"),
+        progress=part_of(progress, SHARES, "load"),
     )
     with one_thread():
-        decoded = decode_jets(tokenizer, jets, _part(progress, "decode"))
+        decoded = decode_jets(tokenizer, jets, part_of(progress, SHARES, "decode"))
     trainings = train_all(
         make_samples(jets, decoded, tokenizer.codebook, config),
         tagger,
@@ -115,7 +116,7 @@ def run_benchmark(
         directory=directory / TRAININGS,
         device=device or default_device(),
         workers=workers,
-        progress=_part(progress, "train"),
+        progress=part_of(progress, SHARES, "train"),
     )
     test = jets.splits == 2
     scores = {n: np.stack([run.scores for run in runs.values()]) for n, runs in trainings.items()}
@@ -258,21 +259,3 @@ def _class_names(jets: BenchmarkJets, labels: Mapping[str, int]) -> tuple[str, s
         ", ".join(name for name in jets.counts if labels[name] == value) for value in (0, 1)
     )
     return background, signal
-
-
-def _part(
-    progress: Callable[[int, int], None] | None, part: str
-) -> Callable[[int, int], None] | None:
-    """Return a callback that reports a part of the work as its share of the whole."""
-    if progress is None:
-        return None
-    before = 0
-    for name, share in SHARES.items():
-        if name == part:
-            break
-        before += share
-
-    def report(done: int, total: int) -> None:
-        progress(round(before + SHARES[part] * done / max(total, 1)), 100)
-
-    return report

@@ -20,6 +20,7 @@ from treasure.comparison.transport import energy_flow_distances
 from treasure.config.benchmark import TaggerConfig
 from treasure.config.measurement import MeasurementConfig
 from treasure.errors import DataError
+from treasure.progress.parts import part_of
 from treasure.tokenizer.artefact import Tokenizer
 from treasure.tokenizer.particles import owners
 
@@ -29,7 +30,7 @@ Measures = dict[str, float | int]
 Progress = Callable[[int, int], None]
 
 # What a progress bar shows of the time, in percent: the round trip, observables, classifiers.
-_PARTS = {"round trip": (0, 50), "jets": (50, 60), "classifiers": (60, 100)}
+_SHARES = {"round trip": 50, "jets": 10, "classifiers": 40}
 
 
 def measure_tokenizer(
@@ -89,7 +90,7 @@ def measure_tokenizer(
     jets = choose_jets(jet_tables, labels, config, seed=seed)
     if config.classifiers and originals is not None:
         _check(originals, identity(jets, tagger, config, seed=seed))
-    trip = round_trip(tokenizer, jets, _part(progress, "round trip"))
+    trip = round_trip(tokenizer, jets, part_of(progress, _SHARES, "round trip"))
     found: Measures = {
         "jets": int(jets.test.sum()),
         "particles": len(trip.ids),
@@ -101,7 +102,7 @@ def measure_tokenizer(
         **_rates(trip),
         **_size(tokenizer),
     }
-    report = _part(progress, "jets")
+    report = part_of(progress, _SHARES, "jets")
     if report is not None:
         report(1, 1)
     if config.classifiers:
@@ -113,7 +114,7 @@ def measure_tokenizer(
             seed=seed,
             originals=originals,
             directory=directory / "trainings" if directory else None,
-            progress=_part(progress, "classifiers"),
+            progress=part_of(progress, _SHARES, "classifiers"),
         )
     return found
 
@@ -239,15 +240,3 @@ def _rates(trip: RoundTrip) -> Measures:
         "encode_jets_per_second": trip.encode_rate,
         "decode_jets_per_second": trip.decode_rate,
     }
-
-
-def _part(progress: Progress | None, part: str) -> Progress | None:
-    """Return a callback that reports a part of the work as its share of the whole."""
-    if progress is None:
-        return None
-    first, last = _PARTS[part]
-
-    def report(done: int, total: int) -> None:
-        progress(round(first + (last - first) * done / max(total, 1)), 100)
-
-    return report
