@@ -227,7 +227,7 @@ class TreasureTask(ExecutorParameters, SiteParameters, law.Task):
     def directory(self) -> Path:
         """Where the files of this stage go."""
         return store_directory().joinpath(
-            self.loaded.name,
+            self.loaded.store_as,
             self.get_task_family(),
             *self.path_parts,
             f"{self.version}-{self.fingerprint[:_FINGERPRINT_IN_PATH]}",

@@ -49,7 +49,7 @@ class PublishFDP(TreasureTask):
                 inputs["tokenizer"].verified(),
                 release,
                 config=self.tree.release,
-                name=self.loaded.name,
+                name=self.loaded.store_as,
                 version=str(self.version),
                 provenance={"chain": self.provenance()},
                 progress=stage.progress,

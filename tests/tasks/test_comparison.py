@@ -165,3 +165,29 @@ def test_every_entry_of_the_shipped_comparisons_can_be_trained(name):
     assert len({task.fingerprint for task in compare.requirements().values()}) == len(
         compare.requirements()
     )
+
+
+def test_configurations_with_one_place_in_the_store_share_what_is_the_same_in_both(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("defaults: test\nstore_as: test\ncomparison: {seconds_of: {learned: 9}}\n")
+    other = tmp_path / "other.yaml"
+    other.write_text("defaults: test\n")
+
+    def paths(config):
+        options = {"config": config, "training_seed": 1}
+        stages = [TrainComparedTokenizer(tokenizer=name, **options) for name in NAMES]
+        return [WriteH5(config=config, branch=0).directory, *(stage.directory for stage in stages)]
+
+    there, shared, apart = paths("test"), paths(str(mine)), paths(str(other))
+    assert [one == two for one, two in zip(there, shared, strict=True)] == [
+        True, True, False, True,
+    ]  # fmt: skip
+    assert not set(apart) & set(there) and apart[0].is_relative_to(tmp_path / "other")
+
+
+def test_a_place_in_the_store_is_one_folder_in_it(tmp_path):
+    for name in ("../elsewhere", "a/b", ".hidden", "with space"):
+        mine = tmp_path / "mine.yaml"
+        mine.write_text(f"defaults: test\nstore_as: {name!r}\n")
+        with pytest.raises(ConfigError, match="store_as"):
+            load_config(str(mine))

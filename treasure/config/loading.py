@@ -59,7 +59,7 @@ class LoadedConfig:
     Attributes
     ----------
     name
-        The stem of the file: it stands in every output path.
+        The stem of the file.
     config
         The typed tree (`treasure.config.tree.Config`).
     origins
@@ -69,6 +69,11 @@ class LoadedConfig:
     name: str
     config: Any
     origins: Mapping[str, str]
+
+    @property
+    def store_as(self) -> str:
+        """What stands in every output path: ``store_as``, or the name."""
+        return str(self.config.store_as or self.name)
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:

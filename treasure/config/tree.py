@@ -23,6 +23,12 @@ _DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 class Config(Section):
     """What to run on, and how: everything that decides the bytes of the results."""
 
+    store_as: str = Field(
+        "",
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,63})?$",
+        description="folder of the store that the results go to, where configurations with the same"
+        " one share every stage that is the same in both; empty: the name of the file",
+    )
     seed: int = Field(1, ge=0, description="seed from which every random number is derived")
     datasets: dict[str, Dataset] = Field(
         min_length=1, description="the datasets, by name; the first is the default of --dataset"
