@@ -1,5 +1,7 @@
+import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -198,3 +200,15 @@ def test_damaged_originals_are_refused(originals: Originals, tmp_path: Path):
 def test_seeds_of_the_classifiers_are_different():
     with pytest.raises(ValueError, match="twice"):
         MeasurementConfig(tagger_seeds=(1, 1))
+
+
+def test_a_table_without_a_column_that_features_need_is_refused_only_for_them(tables, tmp_path):
+    lacking = tmp_path / "official.h5"
+    shutil.copy(tables["qcd"][0], lacking)
+    with h5py.File(lacking, "r+") as file:
+        file.attrs["absent_columns"] = '{"PFCands_d0": "-1"}'
+    official = {**tables, "qcd": [lacking]}
+    assert choose_jets(official, LABELS, LIGHT, seed=1).particles.other is None
+    with pytest.raises(DataError, match=r"official\.h5: its input had no PFCands_d0"):
+        choose_jets(official, LABELS, LIGHT, seed=1, other=True)
+    assert choose_jets(tables, LABELS, LIGHT, seed=1, other=True).particles.other.shape[1] == 7

@@ -16,6 +16,7 @@ from treasure.config.measurement import MeasurementConfig
 from treasure.errors import DataError
 from treasure.jets.splits import SPLITS
 from treasure.jets.table import JetTable
+from treasure.tokenizer.jetdata import check_columns
 from treasure.tokenizer.particles import Particles, pack
 
 __all__ = ["ChosenJets", "choose_jets"]
@@ -68,6 +69,7 @@ def choose_jets(
     config: MeasurementConfig,
     *,
     seed: int,
+    other: bool = False,
 ) -> ChosenJets:
     """Choose jets and read them; only the chosen ones are held in memory.
 
@@ -84,11 +86,14 @@ def choose_jets(
         Class of each dataset: 0 background, 1 signal; datasets of other classes are not used.
     config : MeasurementConfig
     seed : int
+    other : bool
+        Read also what is not momentum, see `treasure.tokenizer.particles.Particles.other`.
 
     Raises
     ------
     DataError
-        If a class or split that is needed has no jet.
+        If a class or split that is needed has no jet, or with `other`, a table does not have those
+        columns.
     """
     names = [n for n in sorted(jet_tables) if labels.get(n) in (0, 1) and jet_tables[n]]
     paths = [(name, Path(path)) for name in names for path in jet_tables[name]]
@@ -107,7 +112,8 @@ def choose_jets(
                 f" and {found[0]} background jets of the same jet pT, expected some of each; give"
                 " more jets, or raise pt_bin_width"
             )
-    return _read(paths, {key: values[np.concatenate(parts)] for key, values in table.items()})
+    chosen = {key: values[np.concatenate(parts)] for key, values in table.items()}
+    return _read(paths, chosen, other=other)
 
 
 def _candidates(
@@ -156,7 +162,9 @@ def _choice(
     )
 
 
-def _read(paths: Sequence[tuple[str, Path]], chosen: Mapping[str, NDArray[Any]]) -> ChosenJets:
+def _read(
+    paths: Sequence[tuple[str, Path]], chosen: Mapping[str, NDArray[Any]], *, other: bool
+) -> ChosenJets:
     """Read chosen jets, in the order of the tables."""
     packed, kinematics, order = [], [], []
     for file, (_, path) in enumerate(paths):
@@ -167,13 +175,15 @@ def _read(paths: Sequence[tuple[str, Path]], chosen: Mapping[str, NDArray[Any]])
         order.append(here)
         wanted, first = chosen["row"][here], 0
         with JetTable(path) as table:
+            if other:
+                check_columns(table)
             for chunk in table.chunks(_ROWS):
                 inside = wanted[(wanted >= first) & (wanted < first + len(chunk))] - first
                 first += len(chunk)
                 if len(inside):
                     part = chunk[inside]
                     try:
-                        packed.append(pack(part.candidates, part.kinematics, other=True))
+                        packed.append(pack(part.candidates, part.kinematics, other=other))
                     except DataError as error:
                         raise DataError(f"{path}: {error}") from None
                     kinematics.append(part.kinematics)

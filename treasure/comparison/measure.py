@@ -87,7 +87,9 @@ def measure_tokenizer(
     DataError
         If a class or split has no jet, or `originals` are of other jets, taggers or seeds.
     """
-    jets = choose_jets(jet_tables, labels, config, seed=seed)
+    jets = choose_jets(
+        jet_tables, labels, config, seed=seed, other=tokenizer.feature_set.needs_other
+    )
     if config.classifiers and originals is not None:
         _check(originals, identity(jets, tagger, config, seed=seed))
     trip = round_trip(tokenizer, jets, part_of(progress, _SHARES, "round trip"))
