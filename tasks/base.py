@@ -86,8 +86,8 @@ class TreasureTask(ExecutorParameters, SiteParameters, law.Task):
     )
     config = luigi.Parameter(
         default="demo",
-        description="what to run on: a configuration in config/ (demo, test, aoj) or the path of a "
-        "YAML file of your own; default: demo",
+        description="what to run on: a configuration in config/ (demo, test, aoj, compare) or the "
+        "path of a YAML file of your own; default: demo",
     )
     set = OverridesParameter(
         default=(),

@@ -29,8 +29,8 @@ class OneTokenizer(TreasureTask):
         default="",
         description="the tokenizer, a name of comparison.tokenizers; default: the first",
     )
-    training_seed = luigi.IntParameter(
-        default=-1, description="seed of its training; default: the first of comparison.seeds"
+    training_seed = luigi.OptionalIntParameter(
+        default=None, description="seed of its training; default: the first of comparison.seeds"
     )
 
     @classmethod
@@ -44,8 +44,10 @@ class OneTokenizer(TreasureTask):
                 f"--tokenizer {params['tokenizer']}: not in comparison.tokenizers"
                 + nearest(params["tokenizer"], names)
             )
-        if params["training_seed"] < 0:
+        if params["training_seed"] is None:
             params["training_seed"] = comparison.seeds[0]
+        if params["training_seed"] < 0:
+            raise ConfigError(f"--training-seed {params['training_seed']}: expected 0 or more")
         return params
 
     @property

@@ -224,6 +224,7 @@ def test_exit_status_and_verdict(tmp_path):
     ("b", "says"),
     [
         ("nothing.h5", "no such file"),
+        (".", "a folder; jet tables (.h5) and .parquet files are compared"),
         ("other.h5", "not a jet table: it lacks"),
         ("broken.h5", "cannot be read as HDF5"),
         ("short.h5", "the file is not whole"),

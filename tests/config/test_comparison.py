@@ -60,9 +60,11 @@ def test_a_comparison_of_ones_own_has_tokenizers_beside_it(tmp_path):
 
 
 def test_null_drops_an_entry():
-    change = ("comparison.tokenizers.learned_64=null", "comparison.curve=[]")
-    found = load_config("test", change).config.comparison
+    before = load_config("test").config.comparison
+    assert before.curve == ("learned_64",)
+    found = load_config("test", ("comparison.tokenizers.learned_64=null",)).config.comparison
     assert list(found.tokenizers) == ["bins", "learned"]
+    assert found.curve == ()  # nor is it a point of the curve
 
 
 def test_an_entry_with_a_budget_of_its_own_can_be_dropped(tmp_path):

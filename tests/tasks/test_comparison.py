@@ -140,6 +140,10 @@ def test_defaults_are_the_first_tokenizer_and_seed():
             " (allowed: bins, learned, learned_64)",
         ),
         (
+            lambda: TrainComparedTokenizer(config="test", training_seed=-1),
+            "--training-seed -1: expected 0 or more",
+        ),
+        (
             lambda: MeasureTokenizer(config="aoj"),
             "comparison.tokenizers: none in this configuration; say which, or `comparison: demo`",
         ),

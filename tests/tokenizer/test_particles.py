@@ -1,3 +1,4 @@
+import awkward as ak
 import numpy as np
 import pytest
 from hypothesis import given
@@ -68,3 +69,12 @@ def test_of_what_is_not_asked_for_nothing_is_checked(value: float):
     assert len(pack(candidates, kinematics)) == 5
     with pytest.raises(DataError, match="jet 1 of 5"):
         pack(candidates, kinematics, other=True)
+
+
+def test_awkward_arrays_and_lists_are_packed_and_ragged_ones_refused():
+    candidates, kinematics = toy_jets(3, 1)
+    expected = pack(candidates, kinematics)
+    found = pack(ak.Array(candidates), kinematics.tolist())
+    np.testing.assert_array_equal(found.momenta, expected.momenta)
+    with pytest.raises(DataError, match="no rectangular array"):
+        pack(ak.Array([[[1.0, 0, 0, 1]], []]), kinematics[:2])

@@ -44,6 +44,8 @@ def diff_files(
         If they cannot be compared.
     """
     for path in (a, b):
+        if path.is_dir():
+            raise DataError(f"{path}: a folder; jet tables (.h5) and .parquet files are compared")
         if not path.is_file():
             raise DataError(f"{path}: no such file")
     kinds = [_kind(path) for path in (a, b)]

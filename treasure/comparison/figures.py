@@ -130,11 +130,7 @@ def _rate_distortion(comparison: Mapping[str, Any], observable: str) -> Figure:
     if bits:
         main.set_xlim(min(bits) - 2, max(bits) + max(4, 0.12 * max(bits)))
     _log_percent(main)
-    main.axhline(1.0, color="0.35", ls="--", lw=1.5, zorder=1)
-    main.annotate(
-        "1 %", (1.0, 1.0), xycoords=("axes fraction", "data"), xytext=(-6, 4),
-        textcoords="offset points", ha="right", va="bottom", fontsize=17, color="0.35",
-    )  # fmt: skip
+    _one_percent(main)
     _write_labels(main, labels, avoid, 1.0)
     return figure
 
@@ -158,7 +154,7 @@ def _resolutions(entries: Entries) -> Figure:
     main.minorticks_off()
     main.set_ylim(-0.7, len(names) - 0.3)
     main.set_xscale("log")
-    _percent_ticks(main.xaxis)
+    _plain_ticks(main.xaxis)
     main.axvline(1.0, color="0.35", ls="--", lw=1.5, zorder=1)
     main.set_xlabel("IQR / median of response [%]")
     figure.legend(
@@ -215,7 +211,8 @@ def _cost(comparison: Mapping[str, Any], entries: Entries, quantity: str, label:
     times = [entry[quantity]["mean"] for entry in entries.values()]
     main.set_xlim(min(times) / 2.5, max(times) * 2.5)
     _log_percent(main)
-    main.axhline(1.0, color="0.35", ls="--", lw=1.5, zorder=1)
+    _plain_ticks(main.xaxis)
+    _one_percent(main)
     _write_labels(main, labels, avoid, 1.0)
     return figure
 
@@ -260,12 +257,25 @@ def _log_percent(axes: Axes) -> None:
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     axes.set_ylim(min(low, 0.7) / 1.2, max(high, 1.4) * 1.2)
-    _percent_ticks(axes.yaxis)
+    _plain_ticks(axes.yaxis)
 
 
-def _percent_ticks(axis: Any) -> None:
+def _one_percent(axes: Axes) -> None:
+    axes.axhline(1.0, color="0.35", ls="--", lw=1.5, zorder=1)
+    axes.annotate(
+        "1 %", (1.0, 1.0), xycoords=("axes fraction", "data"), xytext=(-6, 4),
+        textcoords="offset points", ha="right", va="bottom", fontsize=17, color="0.35",
+    )  # fmt: skip
+
+
+def _plain_ticks(axis: Any) -> None:
+    """Numbers as they are on a logarithmic axis, few enough to be read."""
     low, high = sorted(axis.get_view_interval())
     steps = (1.0, 2.0, 5.0) if high < 100 * low else (1.0,)
     axis.set_major_locator(LogLocator(subs=steps))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
     axis.set_minor_formatter(NullFormatter())
+
+
+def _plain(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:g}"

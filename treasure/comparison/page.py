@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from treasure.comparison.collect import collect, full_entries
 from treasure.comparison.figures import draw
-from treasure.comparison.table import TABLES, goal_rows, markdown, rows
+from treasure.comparison.table import CURVE, GOALS, TABLES, curve_rows, goal_rows, markdown, rows
 from treasure.config.comparison import ComparisonConfig
 from treasure.report.canvas import save
 from treasure.report.html import Page
@@ -88,13 +88,19 @@ def write_page(
         page.table(
             ["goal", "wanted", "found", "met"],
             goal_rows(comparison),
-            f"What {comparison['chosen']} is to reach; {comparison['baseline']} is the baseline",
+            f"What {comparison['chosen']} is to reach; {comparison['baseline']} is the baseline."
+            f" {GOALS}",
         )
     for table in TABLES:
         page.heading(table.title)
         page.text(table.caption)
         headings = ["tokenizer", *(column.heading for column in table.columns)]
         page.table(headings, rows(comparison, table.columns))
+    if any(found["curve"] for found in comparison["tokenizers"].values()):
+        page.heading(CURVE.title)
+        page.text(CURVE.caption)
+        headings = ["tokenizer", *(column.heading for column in CURVE.columns)]
+        page.table(headings, curve_rows(comparison))
     page.heading("Figures")
     page.figures(figures.values())
     page.heading("Tokenizers")

@@ -8,7 +8,17 @@ from typing import Any
 
 from treasure.comparison.collect import full_entries, spread
 
-__all__ = ["TABLES", "Column", "Table", "goal_rows", "markdown", "rows"]
+__all__ = [
+    "CURVE",
+    "GOALS",
+    "TABLES",
+    "Column",
+    "Table",
+    "curve_rows",
+    "goal_rows",
+    "markdown",
+    "rows",
+]
 
 
 @dataclass(frozen=True)
@@ -39,8 +49,13 @@ _UNCERTAINTY = (
     "±: standard deviation over trainings and, where it is known, statistical uncertainty of the"
     " test jets, in quadrature."
 )
+GOALS = (
+    "Met: by the value found, whatever its uncertainty; –: the baseline loses nothing that there"
+    " could be a share of. With one training, ± is of the test jets alone."
+)
 _COST = (
-    "Training: on the machine of this comparison. Rates: one CPU thread. Parameters: weights of the"
+    "Training: on the machine of this comparison. Rates: one CPU thread, beside whatever else the"
+    " machine did, such as other trainings (--workers). Parameters: weights of the"
     " networks and vectors of the codebooks."
 )
 
@@ -89,13 +104,31 @@ TABLES = (
         (
             Column("train_seconds", "training [s]", 1.0, 0),
             Column("jets_seen", "jets seen [10³]", 1e-3, 0),
-            Column("encode_jets_per_second", "encoded jets/s", 1.0, 0, False),
-            Column("decode_jets_per_second", "decoded jets/s", 1.0, 0, False),
+            Column("encode_jets_per_second", "encoded jets/s", 1.0, 0),
+            Column("decode_jets_per_second", "decoded jets/s", 1.0, 0),
             Column("parameters", "parameters [10³]", 1e-3, 1, False),
             Column("size_bytes", "size [kB]", 1e-3, 0, False),
         ),
     ),
 )
+
+
+CURVE = Table(
+    "Rate and distortion",
+    "Every tokenizer, by the bits that a particle takes; IQR/median of the response."
+    f" {_UNCERTAINTY}",
+    (
+        Column("bits", "bits a particle", 1.0, 1, False),
+        _response("pt", "jet pT"),
+        _response("mass", "jet mass"),
+    ),
+)
+
+
+def curve_rows(comparison: Mapping[str, Any]) -> list[list[str]]:
+    """A row for each tokenizer, points of a curve too: its title, then the cells of `CURVE`."""
+    by_bits = sorted(comparison["tokenizers"].values(), key=lambda found: found["bits"]["mean"])
+    return [[found["title"], *(_cell(found, c) for c in CURVE.columns)] for found in by_bits]
 
 
 def rows(comparison: Mapping[str, Any], columns: tuple[Column, ...]) -> list[list[str]]:
@@ -129,10 +162,16 @@ def markdown(comparison: Mapping[str, Any]) -> str:
     if comparison["goals"]:
         lines += ["", "## Goals", ""]
         lines += _markdown_table(["goal", "wanted", "found", "met"], goal_rows(comparison))
+        lines += ["", GOALS]
     for table in TABLES:
         headings = ["tokenizer", *(column.heading for column in table.columns)]
         lines += ["", f"## {table.title}", "", table.caption, ""]
         lines += _markdown_table(headings, rows(comparison, table.columns))
+    if any(found["curve"] for found in comparison["tokenizers"].values()):
+        lines += ["", f"## {CURVE.title}", "", CURVE.caption, ""]
+        lines += _markdown_table(
+            ["tokenizer", *(column.heading for column in CURVE.columns)], curve_rows(comparison)
+        )
     lines += ["", "## Tokenizers", ""]
     lines += [
         f"- {found['title']} (`{name}`): {found['description'] or '–'}"
@@ -146,6 +185,8 @@ def _cell(found: Mapping[str, Any], column: Column) -> str:
         return "–"
     value = found[column.quantity]["mean"] * column.factor
     text = f"{value:,.{column.digits}f}"
+    if value and not float(text.replace(",", "")):  # small is not nothing
+        text = f"{value:.1g}"
     uncertainty = spread(found, column.quantity) * column.factor
     if column.uncertain and uncertainty > 0:
         text += f" ± {uncertainty:,.{column.digits}f}"

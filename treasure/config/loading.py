@@ -331,7 +331,17 @@ def _without_null_entries(values: dict[str, Any]) -> dict[str, Any]:
         if isinstance(entries, dict):
             kept = {name: entry for name, entry in entries.items() if entry is not None}
             values = _put(values, key.split("."), kept)
+            if key == "comparison.tokenizers":
+                values = _without_points(values, set(entries) - set(kept))
     return values
+
+
+def _without_points(values: dict[str, Any], dropped: set[str]) -> dict[str, Any]:
+    """A tokenizer that is dropped is no point of the curve either."""
+    curve = _at(values, ["comparison", "curve"])
+    if not dropped or not isinstance(curve, list):
+        return values
+    return _put(values, ["comparison", "curve"], [name for name in curve if name not in dropped])
 
 
 def _resolve(values: dict[str, Any], path: Path) -> dict[str, Any]:

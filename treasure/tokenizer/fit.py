@@ -122,11 +122,16 @@ class Fit:
         training = self.config.training
         if not (self.trains and training.epochs):
             return 0
-        by_jets = training.max_jets_seen and math.ceil(training.max_jets_seen / training.batch_jets)
+        by_jets = training.max_jets_seen and self._steps_of(training.max_jets_seen)
         if training.max_seconds:
             return by_jets
         by_epochs = training.epochs * self.steps_per_epoch
         return by_epochs if by_jets is None else by_jets
+
+    def _steps_of(self, jets: int) -> int:
+        """Steps that see so many jets; the last of an epoch sees fewer than the others."""
+        epochs, rest = divmod(jets, len(self.train))
+        return epochs * self.steps_per_epoch + math.ceil(rest / self.config.training.batch_jets)
 
     @property
     def share(self) -> float:
@@ -174,10 +179,12 @@ class Fit:
             self.seconds = float(self.fabric.broadcast(self.seconds))
 
     def _done(self) -> tuple[int, int]:
-        wanted = self.steps_wanted
-        if wanted and self.config.training.max_seconds is None:
+        """Steps, or seconds where these end the training; per mille where either may."""
+        wanted, limit = self.steps_wanted, self.config.training.max_seconds
+        if wanted and limit is None:
             return self.steps, wanted
-        return round(1000 * self.share), 1000
+        total = 1000 if wanted or limit is None else max(round(limit), 1)
+        return round(total * self.share), total
 
     def _ended(self) -> bool:
         wanted, training = self.steps_wanted, self.config.training

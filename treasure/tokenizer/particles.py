@@ -93,6 +93,7 @@ def pack(
     DataError
         If shapes do not fit, or a momentum, eta or phi is NaN or infinite; the message has the row.
     """
+    candidates, kinematics = _as_numpy(candidates), _as_numpy(kinematics)
     if candidates.ndim != 3 or candidates.shape[2] < 4:
         raise DataError(f"candidates of shape {candidates.shape}; expected (jets, particles, >=4)")
     if kinematics.ndim != 2 or kinematics.shape[1] < 3 or len(kinematics) != len(candidates):
@@ -123,3 +124,14 @@ def pack(
         axes=axes,
         other=momenta[real][:, 4:].astype(np.float32, copy=False) if other else None,
     )
+
+
+def _as_numpy(values: Any) -> NDArray[Any]:
+    """Also of awkward arrays, lists and tensors; ragged ones have to be padded first."""
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise DataError(
+            f"jets are no rectangular array ({str(error).splitlines()[0]}); expected (jets,"
+            " particles, >=4), padded with zeros: ak.fill_none(ak.pad_none(…), 0)"
+        ) from None
