@@ -106,24 +106,17 @@ def _rate_distortion(comparison: Mapping[str, Any], observable: str) -> Figure:
     families: dict[str, list[str]] = {}
     for name, entry in entries.items():
         families.setdefault(entry["family"] or name, []).append(name)
-    avoid: list[tuple[float, float]] = []
-    labels: list[Label] = []
     for family, names in families.items():
         names = sorted(names, key=lambda n: entries[n]["bits"]["mean"])
         x = np.array([entries[n]["bits"]["mean"] for n in names])
         y = np.array([100 * entries[n][key]["mean"] for n in names])
-        colour = looks[names[0]][0]
         if len(names) > 1:
-            main.plot(x, y, color=colour, lw=1.8, zorder=2)
-            avoid += _along(x, y)
+            main.plot(x, y, color=looks[names[0]][0], lw=1.8, zorder=2)
+        title = entries[names[0]]["title"] if len(names) == 1 else family
         for name, at, height in zip(names, x, y, strict=True):
             special = name in (comparison["baseline"], comparison["chosen"])
-            _point(main, entries[name], at, height, key, looks[name], special)
-            avoid.append((at, height))
-            if len(names) == 1 or special:
-                labels.append(Label(at, height, entries[name]["title"], colour, special))
-        if len(names) > 1 and not any(label.text == family for label in labels):
-            labels.append(Label(x[-1], y[-1], family, colour))
+            _point(main, entries[name], at, height, key, looks[name], special, title)
+            title = ""  # one line in the legend
     main.set_xlabel("Bits a particle")
     main.set_ylabel(f"IQR / median of jet {SYMBOLS[observable]} response [%]")
     bits = [entry["bits"]["mean"] for entry in entries.values()]
@@ -131,7 +124,8 @@ def _rate_distortion(comparison: Mapping[str, Any], observable: str) -> Figure:
         main.set_xlim(min(bits) - 2, max(bits) + max(4, 0.12 * max(bits)))
     _log_percent(main)
     _one_percent(main)
-    _write_labels(main, labels, avoid, 1.0)
+    # distortion falls with the bits: the upper right is free
+    main.legend(loc="upper right", fontsize=14, handletextpad=0.2, labelspacing=0.3)
     return figure
 
 
@@ -194,7 +188,7 @@ def _tagging(comparison: Mapping[str, Any], entries: Entries) -> Figure:
 
 def _cost(comparison: Mapping[str, Any], entries: Entries, quantity: str, label: str) -> Figure:
     figure, main, _ = canvas(right="filled: mass, open: $p_T$")
-    looks, avoid, labels = _look(comparison), [], []
+    looks = _look(comparison)
     for name, entry in entries.items():
         x = entry[quantity]["mean"]
         colour, marker = looks[name]
@@ -202,9 +196,7 @@ def _cost(comparison: Mapping[str, Any], entries: Entries, quantity: str, label:
         mass, pt = (100 * entry[f"jet_{o}_iqr"]["mean"] for o in ("mass", "pt"))
         main.plot([x, x], [pt, mass], color=colour, lw=1, zorder=1)
         main.plot(x, pt, marker, mfc="w", color=colour, ms=10, mew=2)
-        _point(main, entry, x, mass, "jet_mass_iqr", looks[name], special)
-        avoid += [(x, mass), (x, pt), *_along(np.array([x, x]), np.array([pt, mass]))]
-        labels.append(Label(x, mass, entry["title"], colour, special))
+        _point(main, entry, x, mass, "jet_mass_iqr", looks[name], special, entry["title"])
     main.set_xscale("log")
     main.set_xlabel(label)
     main.set_ylabel("IQR / median of response [%]")
@@ -213,7 +205,10 @@ def _cost(comparison: Mapping[str, Any], entries: Entries, quantity: str, label:
     _log_percent(main)
     _plain_ticks(main.xaxis)
     _one_percent(main)
-    _write_labels(main, labels, avoid, 1.0)
+    figure.legend(
+        *main.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=14,
+        handletextpad=0.1, columnspacing=1.0,
+    )  # fmt: skip
     return figure
 
 
@@ -225,10 +220,13 @@ def _point(
     key: str,
     look: tuple[str, str],
     special: bool,
+    title: str,
 ) -> None:
+    """A point with its uncertainty; `title` is its line in the legend, if it has one."""
     colour, marker = look
     axes.errorbar(
         x, y, yerr=min(100 * spread(entry, key), 0.9 * y), fmt=marker, color=colour, lw=1.5,
+        label=title.replace("$", r"\$") or "_nolegend_",
         ms=16 if special else 9, mec="k" if special else colour, mew=1.5,
         zorder=4 if special else 3,
     )  # fmt: skip
@@ -243,14 +241,6 @@ def _write_labels(
     )
     line = [(float(x), level) for x in left_and_right[:, 0]]
     place_labels(axes, sorted(labels, key=lambda label: not label.bold), [*avoid, *line])
-
-
-def _along(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> list[tuple[float, float]]:
-    """Points along lines, evenly spaced in the logarithm of y."""
-    steps = np.linspace(0, len(x) - 1, 12 * len(x))
-    number = np.arange(len(x))
-    heights = np.exp(np.interp(steps, number, np.log(np.maximum(y, 1e-12))))
-    return list(zip(np.interp(steps, number, x).tolist(), heights.tolist(), strict=True))
 
 
 def _log_percent(axes: Axes) -> None:
