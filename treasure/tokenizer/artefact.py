@@ -333,6 +333,10 @@ class Tokenizer:
             self._double = (model, quantizer)
         return self._double
 
+    def prepare(self) -> None:
+        """Make what encoding needs, before several threads encode at once."""
+        self._in_double()
+
     def forget_copies(self) -> None:
         """Call after changing parameters in place, as training does."""
         self._double = None
