@@ -11,7 +11,6 @@ much memory two lengths of a file take::
 """
 
 import argparse
-import resource  # noqa: F401  of the other process
 import subprocess
 import sys
 import tempfile
@@ -92,10 +91,11 @@ def peak_memory(jets: Path, artefact: Path, threads: int) -> int:
     """Greatest resident size [bytes] of a process that tokenizes a file."""
     code = (
         "import sys; from pathlib import Path\n"
-        "from benchmarks.tokenize_speed import ours, Tokenizer, resource\n"
+        "from benchmarks.tokenize_speed import ours, Tokenizer\n"
         "jets, artefact, path, threads = sys.argv[1:]\n"
         "ours(Path(jets), Tokenizer.load(artefact), Path(path), int(threads))\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        # not that of getrusage, which begins with the size of the process that started this one
+        "print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])\n"
     )
     with tempfile.TemporaryDirectory() as folder:
         arguments = [str(jets), str(artefact), f"{folder}/tokens.parquet", str(threads)]
