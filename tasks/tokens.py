@@ -7,6 +7,8 @@ from tasks.tokenizer import TrainTokenizer
 
 __all__ = ["TokenizeShards"]
 
+MOST_THREADS = 16  # one reads and writes for all of them, and each holds 2,048 jets in memory
+
 
 class TokenizeShards(ShardBranches):
     """Turn every jet table into a table of tokens; one branch a shard.
@@ -22,6 +24,7 @@ class TokenizeShards(ShardBranches):
         return self.required["jets"].cutflow
 
     def run(self) -> None:
+        from treasure.jets.compress import threads_to_use
         from treasure.tokenizer.artefact import Tokenizer
         from treasure.tokens.tokenize import tokenize_shard
 
@@ -34,5 +37,6 @@ class TokenizeShards(ShardBranches):
                 stage.directory / f"{self.stem}_tokenized.parquet",
                 dataset_name=str(self.dataset),
                 source_checksum=jets.manifest["files"][name]["sha256"],
+                threads=threads_to_use(most=MOST_THREADS),
                 progress=stage.progress,
             )

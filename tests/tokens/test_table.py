@@ -267,10 +267,11 @@ def test_rows_are_written_as_they_come_and_counted(tmp_path: Path):
     path = tmp_path / "a.parquet"
     with TokenWriter(path, metadata(), row_group=10) as writer:
         for _ in range(5):
-            writer.write(rows([[1, 2]] * 10), clipped_particles=3)
+            writer.write(rows([[1, 2]] * 10), clipped_particles=3, cut_particles=1)
             assert not path.exists() and not writer._waiting  # no more in memory than a row group
     with TokenTable(path) as table:
-        assert table.counts == {"rows": 50, "particles": 100, "clipped_particles": 15}
+        counts = {"rows": 50, "particles": 100, "clipped_particles": 15, "cut_particles": 5}
+        assert table.counts == counts
 
 
 def test_a_writer_that_fails_at_the_end_leaves_no_file_and_says_why(tmp_path: Path):

@@ -70,16 +70,48 @@ def test_tokens_of_the_file_decode(table: Path, tokenizer: Tokenizer, tmp_path: 
     assert np.median(pt / np.hypot(*original.T)) == pytest.approx(1, abs=0.05)
 
 
-def test_the_bytes_depend_neither_on_chunks_nor_on_the_place(
+def test_the_bytes_depend_neither_on_chunks_nor_on_threads_nor_on_the_place(
     table: Path, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     tokenize(table, tokenizer, tmp_path / "a.parquet")
     elsewhere = tmp_path / "elsewhere" / "qcd_3.h5"
     elsewhere.parent.mkdir()
     elsewhere.write_bytes(table.read_bytes())
-    monkeypatch.setattr("treasure.tokens.tokenize._ROWS", 7)
-    tokenize(elsewhere, tokenizer, tmp_path / "b.parquet")
-    assert checksums(tmp_path / "a.parquet") == checksums(tmp_path / "b.parquet")
+    for rows, threads in ((7, 1), (7, 4), (300, 2)):
+        monkeypatch.setattr("treasure.tokens.tokenize._ROWS", rows)
+        tokenize(elsewhere, tokenizer, tmp_path / "b.parquet", threads=threads)
+        assert checksums(tmp_path / "a.parquet") == checksums(tmp_path / "b.parquet")
+
+
+def test_jets_are_numbered_in_their_event_across_chunks(
+    tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = write_table(tmp_path / "jets.h5", 30)
+    event = np.repeat([5, 6, 7, 5], [1, 13, 2, 14])  # the last is another event of this number
+    with h5py.File(path, "r+") as file:
+        file["event_info"][:, 2] = event
+    expected = [*range(1), *range(13), *range(2), *range(14)]
+    for rows in (1, 4, 5, 30):
+        monkeypatch.setattr("treasure.tokens.tokenize._ROWS", rows)
+        tokenize(path, tokenizer, tmp_path / "a.parquet")
+        assert read_tokens(tmp_path / "a.parquet")["jet_index"].to_pylist() == expected
+
+
+def test_particles_that_the_jet_table_has_no_room_for_are_counted(
+    tokenizer: Tokenizer, tmp_path: Path
+):
+    path = write_table(tmp_path / "jets.h5", 40)
+    with h5py.File(path, "r+") as file:
+        slots = file["PFCands"].shape[1]
+        candidates = file["PFCands"][:]
+        candidates[:3, :, :4] = candidates[:3, :1, :4] / slots  # all slots are filled
+        file["PFCands"][:] = candidates
+        constituents = file["jet_tagging"][:]
+        constituents[:5, 0] = [slots, slots + 2, slots + 5, slots + 9, np.nan]
+        file["jet_tagging"][:] = constituents
+    assert tokenize(path, tokenizer, tmp_path / "a.parquet")["cut_particles"] == 7
+    with TokenTable(tmp_path / "a.parquet") as table:
+        assert table.counts["cut_particles"] == 7
 
 
 def test_a_table_without_jets_gives_a_table_without_rows(tokenizer: Tokenizer, tmp_path: Path):
@@ -104,9 +136,10 @@ def test_a_jet_with_nan_is_refused_and_nothing_is_left(tokenizer: Tokenizer, tmp
     path = write_table(tmp_path / "bad.h5", 60)
     with h5py.File(path, "r+") as file:
         file["PFCands"][13, 0, 1] = np.nan
-    with pytest.raises(DataError, match=r"bad\.h5.*jet 13"):
-        tokenize(path, tokenizer, tmp_path / "a.parquet")
-    assert [p.name for p in tmp_path.iterdir()] == ["bad.h5"]
+    for threads in (1, 3):
+        with pytest.raises(DataError, match=r"bad\.h5.*jet 13"):
+            tokenize(path, tokenizer, tmp_path / "a.parquet", threads=threads)
+        assert [p.name for p in tmp_path.iterdir()] == ["bad.h5"]
 
 
 def test_jets_that_the_tokenizer_does_not_suit_are_an_error(

@@ -91,12 +91,12 @@ class ChunkWriter:
             dataset.id.write_direct_chunk(offset, packed.result())
 
 
-def threads_to_use() -> int:
-    """One for each core, 4 at most; one alone in a process that is one of several."""
+def threads_to_use(most: int = _MOST_THREADS) -> int:
+    """One for each core, `most` at most; one alone in a process that is one of several."""
     if multiprocessing.parent_process() is not None:
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(_MOST_THREADS, cores or 1)
+    return min(most, cores or 1)
 
 
 def _compressed(block: NDArray[np.float32], shape: tuple[int, ...]) -> bytearray:

@@ -42,7 +42,7 @@ _OF_THE_CODES = (
 )  # fmt: skip
 
 # Particles that go through the networks at once: bounds the memory, changes no token.
-_PARTICLES_AT_ONCE = 100_000
+_PARTICLES_AT_ONCE = 10000
 
 
 class Tokenizer:
@@ -332,6 +332,10 @@ class Tokenizer:
             quantizer = fresh.quantizer.double().to(self.device).eval()
             self._double = (model, quantizer)
         return self._double
+
+    def prepare(self) -> None:
+        """Make what encoding needs, before several threads encode at once."""
+        self._in_double()
 
     def forget_copies(self) -> None:
         """Call after changing parameters in place, as training does."""

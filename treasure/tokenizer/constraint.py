@@ -153,9 +153,9 @@ def _sweep_in_python(
 
 def _compiled(function: Callable[..., Any]) -> Any:
     try:
-        return numba.njit(cache=True)(function)
+        return numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # no directory that may be written
-        return numba.njit(function)
+        return numba.njit(nogil=True)(function)
 
 
 _sweep = _compiled(_sweep_in_python)

@@ -128,6 +128,7 @@ class TokenWriter:
         self.rows = 0
         self.particles = 0
         self.clipped_particles = 0
+        self.cut_particles = 0
 
     def __enter__(self) -> Self:
         temporary = self._file.__enter__()
@@ -159,6 +160,7 @@ class TokenWriter:
                     "rows": self.rows,
                     "particles": self.particles,
                     "clipped_particles": self.clipped_particles,
+                    "cut_particles": self.cut_particles,
                 }
                 self._writer.add_key_value_metadata({_COUNTS: canonical_json(counts)})
             self._writer.close()
@@ -167,8 +169,12 @@ class TokenWriter:
             raise
         self._file.__exit__(kind, error, trace)
 
-    def write(self, rows: pa.Table, clipped_particles: int = 0) -> None:
-        """Add rows with the columns of `schema`, in any order of columns."""
+    def write(self, rows: pa.Table, clipped_particles: int = 0, cut_particles: int = 0) -> None:
+        """Add rows with the columns of `schema`, in any order of columns.
+
+        `clipped_particles` were outside the range of the features; `cut_particles` are no tokens,
+        since the jets had too many.
+        """
         try:
             rows = rows.select(self._schema.names).cast(self._schema)
         except (KeyError, ValueError, pa.ArrowException) as error:
@@ -178,6 +184,7 @@ class TokenWriter:
         self.rows += len(rows)
         self.particles += pc.sum(rows["n_constituents"]).as_py() or 0
         self.clipped_particles += clipped_particles
+        self.cut_particles += cut_particles
         self._flush(everything=False)
 
     def _flush(self, *, everything: bool) -> None:
@@ -206,7 +213,8 @@ class TokenTable:
     ----------
     metadata : TokenMetadata
     counts : dict
-        ``rows``, ``particles`` and ``clipped_particles``, as they were written.
+        ``rows``, ``particles``, ``clipped_particles`` and ``cut_particles``, as they were written
+        (files of the first release: without the last).
 
     Raises
     ------

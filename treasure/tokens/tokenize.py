@@ -2,9 +2,9 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import awkward as ak
 import numpy as np
@@ -19,12 +19,14 @@ from treasure.tokenizer.calibration import jet_pt_mass
 from treasure.tokenizer.jetdata import check_columns
 from treasure.tokenizer.metrics import response
 from treasure.tokenizer.particles import Particles, pack
+from treasure.tokens.pipeline import pipelined
 from treasure.tokens.table import TokenMetadata, TokenTable, TokenWriter
 
 __all__ = ["tokenize_shard"]
 
-_ROWS = 2_000
+_ROWS = 2_048  # a multiple of the chunks of our jet tables: no chunk is unpacked twice
 _UNKNOWN_SPLIT = "unknown"
+_CONSTITUENTS = 0  # column of `jet_tagging`: how many the jet has
 _FEWEST_TO_JUDGE = 20
 _LOG = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ def tokenize_shard(
     *,
     dataset_name: str,
     source_checksum: str,
+    threads: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Tokenize every jet of a jet table, in its order, and verify what was written.
@@ -54,14 +57,17 @@ def tokenize_shard(
         The parquet file to write.
     dataset_name, source_checksum
         Written into the file: dataset, and SHA-256 of `jet_table`.
+    threads
+        That encode, while another reads and writes; how many there are changes no byte.
     progress
         Called with jets done and jets in all.
 
     Returns
     -------
     dict
-        ``jets``, ``particles``, ``clipped_particles``, ``codes_used``, ``response`` of the sample
-        (``jets``, ``jet_pt``, ``jet_mass``), ``seconds``.
+        ``jets``, ``particles``, ``clipped_particles``, ``cut_particles`` (that the jet table has
+        no room for), ``codes_used``, ``response`` of the sample (``jets``, ``jet_pt``,
+        ``jet_mass``), ``seconds``.
 
     Raises
     ------
@@ -81,24 +87,16 @@ def tokenize_shard(
         if tokenizer.feature_set.needs_other:
             check_columns(table)
         jets = len(table)
-        number_in_event = jet_index(table.column("event_info"))
         sample = _Sample(jets, tokenizer.config.check.jets)
         particles, done = 0, 0
+        encode = _Encoder(tokenizer, jet_table)
         with TokenWriter(path, metadata) as writer:
-            for chunk in table.chunks(_ROWS):
-                rows = slice(done, done + len(chunk))
-                try:
-                    packed = tokenizer.pack(chunk.candidates, chunk.kinematics)
-                except DataError as error:
-                    raise DataError(
-                        f"{jet_table}, rows {rows.start} to {rows.stop - 1}: {error}"
-                    ) from None
-                tokens, clipped = tokenizer.encode_particles(packed)
-                writer.write(_rows(chunk, packed, tokens, number_in_event[rows]), clipped)
-                sample.take(chunk, rows)
+            for part in pipelined(_numbered(table), encode, threads=threads):
+                writer.write(part.rows, part.clipped_particles, part.cut_particles)
+                sample.take(part.chunk, slice(done, done + len(part.chunk)))
                 # Counted from the table itself, not from what was packed.
-                particles += int(np.count_nonzero(chunk.candidates[:, :, 3]))
-                done += len(chunk)
+                particles += int(np.count_nonzero(part.chunk.candidates[:, :, 3]))
+                done += len(part.chunk)
                 if progress is not None:
                     progress(done, jets)
     summary = _verify(path, jet_table, jets, particles, sample, tokenizer)
@@ -107,7 +105,67 @@ def tokenize_shard(
         "%s: %d jets, %d particles tokenized in %.1f s (%.0f jets/s)",
         *(path.name, jets, particles, seconds, jets / max(seconds, 1e-9)),
     )
-    return {**summary, "clipped_particles": writer.clipped_particles, "seconds": round(seconds, 2)}
+    return {
+        **summary,
+        "clipped_particles": writer.clipped_particles,
+        "cut_particles": writer.cut_particles,
+        "seconds": round(seconds, 2),
+    }
+
+
+class _Numbered(NamedTuple):
+    """Some rows of a jet table, where they begin, and the number of each jet in its event."""
+
+    chunk: JetChunk
+    first: int
+    number_in_event: NDArray[np.int32]
+
+
+def _numbered(table: JetTable) -> Iterator[_Numbered]:
+    """All rows of a table; an event may go on from one chunk to the next."""
+    first = 0
+    last_event, last_number = np.zeros(3, dtype=np.int64), -1
+    for chunk in table.chunks(_ROWS):
+        number = jet_index(chunk.event_info)
+        if first:
+            going_on = np.logical_and.accumulate((chunk.event_info == last_event).all(axis=1))
+            number[going_on] += last_number + 1
+        yield _Numbered(chunk, first, number)
+        first += len(chunk)
+        last_event, last_number = chunk.event_info[-1], int(number[-1])
+
+
+class _Encoded(NamedTuple):
+    chunk: JetChunk
+    rows: pa.Table
+    clipped_particles: int
+    cut_particles: int
+
+
+class _Encoder:
+    """From rows of a jet table to rows of the token table; called by several threads at once."""
+
+    def __init__(self, tokenizer: Tokenizer, jet_table: Path) -> None:
+        self._tokenizer, self._jet_table = tokenizer, jet_table
+        tokenizer.prepare()
+
+    def __call__(self, part: _Numbered) -> _Encoded:
+        chunk = part.chunk
+        try:
+            packed = self._tokenizer.pack(chunk.candidates, chunk.kinematics)
+        except DataError as error:
+            last = part.first + len(chunk) - 1
+            raise DataError(f"{self._jet_table}, rows {part.first} to {last}: {error}") from None
+        tokens, clipped = self._tokenizer.encode_particles(packed)
+        rows = _rows(chunk, packed, tokens, part.number_in_event)
+        return _Encoded(chunk, rows, clipped, _cut(chunk, packed.counts))
+
+
+def _cut(chunk: JetChunk, counts: NDArray[np.int64]) -> int:
+    """Constituents of jets that fill all slots, beyond these."""
+    full = counts == chunk.candidates.shape[1]
+    said = np.nan_to_num(chunk.tagging[full, _CONSTITUENTS], posinf=0)
+    return int(np.maximum(said.astype(np.int64) - counts[full], 0).sum())
 
 
 def _rows(
