@@ -21,11 +21,13 @@ from treasure.errors import DataError
 from treasure.store import atomic_file, canonical_json, fingerprint
 
 __all__ = [
+    "COMPRESSION_LEVEL",
     "FORMAT_VERSION",
     "ROW_GROUP",
     "TokenMetadata",
     "TokenTable",
     "TokenWriter",
+    "check_rows",
     "read_tokens",
     "schema",
     "write_tokens",
@@ -35,7 +37,7 @@ FORMAT_VERSION = 1
 ROW_GROUP = 100_000
 _KEY = "treasure_tokens"
 _COUNTS = "treasure_counts"
-_COMPRESSION_LEVEL = 9
+COMPRESSION_LEVEL = 9
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ class TokenWriter:
                 temporary,
                 self._schema,
                 compression="zstd",
-                compression_level=_COMPRESSION_LEVEL,
+                compression_level=COMPRESSION_LEVEL,
                 use_dictionary=["split", "tokens.list.element"],
                 write_page_checksum=True,
                 version="2.6",
@@ -173,7 +175,7 @@ class TokenWriter:
             rows = rows.select(self._schema.names).cast(self._schema)
         except (KeyError, ValueError, pa.ArrowException) as error:
             raise DataError(f"{self.path}: rows do not fit the token table: {error}") from error
-        _check(rows, self.metadata, str(self.path))
+        check_rows(rows, self.metadata, str(self.path))
         self._waiting.append(rows)
         self.rows += len(rows)
         self.particles += pc.sum(rows["n_constituents"]).as_py() or 0
@@ -232,7 +234,14 @@ class TokenTable:
         stored = self._file.metadata.metadata or {}
         text = stored.get(_KEY.encode())
         if text is None:
-            raise DataError(f"{self.path}: parquet, but no token table (no metadata {_KEY!r})")
+            hint = ""
+            if b"treasure_compressed_tokens" in stored:
+                hint = (
+                    "; it is a compressed one, which `treasure decompress` or read_compressed reads"
+                )
+            raise DataError(
+                f"{self.path}: parquet, but no token table (no metadata {_KEY!r}){hint}"
+            )
         try:
             content = json.loads(text)
             version = content["format_version"]
@@ -282,7 +291,7 @@ class TokenTable:
                 table = self._file.read_row_group(number, columns=list(columns or schema().names))
             except (pa.ArrowException, OSError, ValueError) as error:
                 raise DataError(f"{where}: damaged ({error}); get the file again") from error
-            _check(table, self.metadata, where)
+            check_rows(table, self.metadata, where)
             yield table
             first += rows
 
@@ -303,7 +312,7 @@ def read_tokens(path: str | Path, columns: Sequence[str] | None = None) -> pa.Ta
         return empty.select(list(columns)) if columns else empty
 
 
-def _check(rows: pa.Table, metadata: TokenMetadata, where: str) -> None:
+def check_rows(rows: pa.Table, metadata: TokenMetadata, where: str) -> None:
     """Ids within the vocabulary, and one for each constituent."""
     if "tokens" not in rows.column_names or not len(rows):
         return
