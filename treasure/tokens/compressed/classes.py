@@ -22,7 +22,7 @@ __all__ = ["ClassCoder", "classes_of", "classes_that_pay"]
 
 MOST_CLASSES = 16
 # Particles for each entry of the tables: with fewer, a table costs more bits than it saves.
-_PARTICLES_AN_ENTRY = 16
+_PARTICLES_AN_ENTRY = 6
 
 Ids = NDArray[np.int32]
 Counts = NDArray[np.int64]

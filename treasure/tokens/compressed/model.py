@@ -148,7 +148,7 @@ def from_json(
 
 
 def _array(entry: Mapping[str, Any]) -> NDArray[Any]:
-    dtypes: dict[str, np.dtype[Any]] = {"uint8": np.dtype("<u1"), "uint32": np.dtype("<u4")}
+    dtypes: dict[str, np.dtype[Any]] = {f"uint{8 * n}": np.dtype(f"<u{n}") for n in (1, 2, 4)}
     dtype = dtypes[entry["dtype"]]
     shape = [int(n) for n in entry["shape"]]
     size = int(np.prod(shape, dtype=object)) * dtype.itemsize if shape else 0

@@ -14,6 +14,7 @@ correction, if wanted, leads from it to the order that was stored.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from treasure.tokens.compressed.classes import ClassCoder, Counts, Ids
 from treasure.tokens.compressed.frequencies import (
     Call,
+    FrequencyTable,
     Levels,
     levels,
     pack_calls,
@@ -51,14 +53,14 @@ class StepCoder:
 
     Parameters
     ----------
-    order : (K,) uint32
-        The codes by falling pT.
-    first : (256,) uint32
-        Place in `order` at which each bucket begins.
+    bucket : (K,) uint8
+        Of each code; rising with falling pT.
+    within : (K,) unsigned integer, optional
+        Place of each code in its bucket, by falling pT; None: that of its number.
     steps : (33 L, 256) uint8
         Levels of steps, modulo 256, for each range of buckets and of L ranges of particles left.
     codes : (K,) uint8
-        Levels of codes, in the order of `order`.
+        Levels of codes.
     sort
         Whether jets are sorted.
     correction
@@ -67,26 +69,26 @@ class StepCoder:
 
     def __init__(
         self,
-        order: NDArray[np.uint32],
-        first: NDArray[np.uint32],
+        bucket: Bytes,
+        within: NDArray[np.unsignedinteger[Any]] | None,
         steps: Levels,
         codes: Levels,
         *,
         sort: bool,
         correction: ClassCoder | None,
     ) -> None:
-        self._order, self._first, self._steps, self._codes = order, first, steps, codes
+        self._of_code, self._within, self._steps, self._codes = bucket, within, steps, codes
         self.sort, self.correction = sort, correction
-        self._place = np.empty(len(order), dtype=np.int32)
-        self._place[order] = np.arange(len(order), dtype=np.int32)
-        ends = [*first[1:].tolist(), len(order)]
-        self._bucket = np.repeat(
-            np.arange(BUCKETS, dtype=np.uint8), np.diff([*first.tolist(), len(order)])
-        )
+        keys = (bucket,) if within is None else (within, bucket)
+        self._order = np.lexsort(keys).astype(np.int32)
+        self._place = np.empty(len(bucket), dtype=np.int32)
+        self._place[self._order] = np.arange(len(bucket), dtype=np.int32)
+        self._bucket = bucket[self._order]
+        limits = np.searchsorted(self._bucket, np.arange(BUCKETS + 1)).astype(np.int32)
+        self._first = limits[:-1]
         self._step_tables = tables(steps)
         self._code_tables = [
-            tables(codes[None, begin:end])[0]
-            for begin, end in zip(first.tolist(), ends, strict=True)
+            FrequencyTable(codes[self._order[begin:end]]) for begin, end in pairwise(limits)
         ]
 
     # The model ------------------------------------------------------------------------------------
@@ -100,14 +102,20 @@ class StepCoder:
         for ids, _ in parts():
             used += np.bincount(ids[:, 0], minlength=len(order))
             particles += len(ids)
-        used = used[order]
+        in_order = used[order]
         # The share of what comes before a code says in which bucket it is.
-        before = (np.cumsum(used + 1) - used - 1) / (used + 1).sum()
-        bucket = np.minimum((before * BUCKETS).astype(np.int64), BUCKETS - 1)
-        first = np.searchsorted(bucket, np.arange(BUCKETS)).astype(np.uint32)
+        before = (np.cumsum(in_order + 1) - in_order - 1) / (in_order + 1).sum()
+        of_order = np.minimum((before * BUCKETS).astype(np.int64), BUCKETS - 1)
+        bucket = np.empty(len(order), dtype=np.uint8)
+        bucket[order] = of_order
+        within = None
+        if sort:
+            place = np.arange(len(order)) - np.searchsorted(of_order, of_order)
+            within = np.empty(len(order), dtype=np.min_scalar_type(place.max()))
+            within[order] = place
         ranges = len(_LEFT) + 1 if particles >= _PARTICLES_FOR_LEFT else 1
         blank = np.zeros((_RANGES * ranges, BUCKETS), dtype=np.uint8)
-        coder = cls(order, first, blank, levels(used), sort=sort, correction=None)
+        coder = cls(bucket, within, blank, levels(used), sort=sort, correction=None)
         steps, highest = np.zeros(blank.size, dtype=np.int64), 0
         for ids, counts in parts():
             places, digits = coder._sorted(ids, counts, keep_order=keep_order)
@@ -122,34 +130,38 @@ class StepCoder:
             )
             correction = ClassCoder.fit(digits_of_parts, highest + 1, 1, _CORRECTION_CLASSES)
         found = levels(steps.reshape(blank.shape))
-        return cls(order, first, found, coder._codes, sort=sort, correction=correction)
+        return cls(bucket, within, found, coder._codes, sort=sort, correction=correction)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What the file keeps of the model."""
         found: dict[str, NDArray[Any]] = {
-            "order": self._order, "first": self._first, "steps": self._steps, "codes": self._codes,
-        }  # fmt: skip
-        return found | ({"correction": self.correction.rows} if self.correction else {})
+            "bucket": self._of_code,
+            "steps": self._steps,
+            "codes": self._codes,
+        }
+        if self._within is not None:
+            found["within"] = self._within
+        if self.correction is not None:
+            found["correction"] = self.correction.rows
+        return found
 
     @classmethod
     def of_arrays(
         cls, arrays: Mapping[str, NDArray[Any]], alphabet: int, *, sort: bool, keep_order: bool
     ) -> StepCoder:
         """The coder of what a file kept; ValueError where shapes or values do not fit."""
-        order, first, steps = arrays["order"], arrays["first"], arrays["steps"]
-        if not np.array_equal(np.sort(order), np.arange(alphabet)):
-            raise ValueError(f"the order of codes is not one of 0 to {alphabet - 1}")
-        if first.shape != (BUCKETS,) or first[0] or (np.diff([*first, alphabet]) < 0).any():
-            raise ValueError("the first codes of buckets do not rise from 0")
+        steps, within = arrays["steps"], arrays["within"] if sort else None
+        for name in ("bucket", "codes", *(["within"] if sort else [])):
+            if arrays[name].shape != (alphabet,):
+                raise ValueError(f"{name} has the shape {arrays[name].shape}")
         if steps.shape not in {(_RANGES * n, BUCKETS) for n in (1, len(_LEFT) + 1)}:
             raise ValueError(f"steps have the shape {steps.shape}")
-        if arrays["codes"].shape != (alphabet,):
-            raise ValueError(f"codes have the shape {arrays['codes'].shape}")
         correction = None
         if sort and keep_order:
             rows = arrays["correction"]
             correction = ClassCoder.of_arrays({"levels": rows}, rows.shape[-1], 1)
-        return cls(order, first, steps, arrays["codes"], sort=sort, correction=correction)
+        bucket, codes = arrays["bucket"], arrays["codes"]
+        return cls(bucket, within, steps, codes, sort=sort, correction=correction)
 
     # Coding ---------------------------------------------------------------------------------------
 
@@ -162,7 +174,7 @@ class StepCoder:
             symbols = step[by_context].astype(np.int32)
             found += _split(symbols, context, self._step_tables)
         by_bucket = np.argsort(buckets, kind="stable")
-        within = places - self._first.astype(np.int32)[buckets]
+        within = places - self._first[buckets]
         found += _split(within[by_bucket], buckets, self._code_tables)
         if self.correction is not None:
             found += self.correction.calls(digits[:, None], counts)
@@ -173,7 +185,7 @@ class StepCoder:
         if not self.sort or self.correction is not None:
             return ids
         places = self._sorted(ids, counts, keep_order=False)[0]
-        ordered: Ids = self._order.astype(np.int32)[places]
+        ordered: Ids = self._order[places]
         return ordered[:, None]
 
     def encode(self, ids: Ids, counts: Counts) -> NDArray[np.uint32]:
@@ -196,7 +208,7 @@ class StepCoder:
             places[by_bucket] = np.concatenate(parts)
         if places.max(initial=0) >= len(self._order):
             raise ValueError("a code behind the last one")
-        ids: Ids = self._order.astype(np.int32)[places]
+        ids: Ids = self._order[places]
         if self.correction is not None:
             from treasure.tokens.compressed.permutation import places_of
 

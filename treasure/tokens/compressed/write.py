@@ -106,7 +106,7 @@ def write_compressed(
         of_ids = 0
         with (
             atomic_file(path) as temporary,
-            _writer(temporary, compressed_schema().with_metadata({KEY: text})) as writer,
+            _writer(temporary) as writer,
         ):
             for chunk in table.chunks():
                 ids, counts = ids_and_counts(chunk, metadata)
@@ -116,6 +116,8 @@ def write_compressed(
                 rows = pa.array([block, *[None] * (len(chunk) - 1)], pa.binary())
                 rest = chunk.drop_columns(["tokens"]).append_column(CODED, rows)
                 writer.write_table(rest.cast(writer.schema), row_group_size=max(len(rest), 1))
+            # Not with the schema, of which pyarrow keeps a second copy.
+            writer.add_key_value_metadata({KEY: text})
         particles = table.counts["particles"]
     return {
         "rows": len(table),
@@ -202,7 +204,8 @@ def _verify(coder: Coder, block: bytes, ids: Ids, counts: Counts, where: str) ->
         raise DataError(f"{where} differ after decoding")
 
 
-def _writer(path: Path, columns: pa.Schema) -> pq.ParquetWriter:
+def _writer(path: Path) -> pq.ParquetWriter:
+    columns = compressed_schema()
     others = [name for name in columns.names if name != CODED]
     return pq.ParquetWriter(
         path,
