@@ -11,7 +11,6 @@ All numbers are unsigned, 32 bits, little-endian::
 from __future__ import annotations
 
 import struct
-import sys
 import zlib
 from typing import Any
 
@@ -65,5 +64,4 @@ def read_block(coder: Coder, block: Any, counts: Counts, codebooks: int) -> Ids:
 
 
 def _checksum(ids: NDArray[np.int32]) -> int:
-    ids = np.ascontiguousarray(ids)
-    return zlib.crc32((ids if sys.byteorder == "little" else ids.astype("<i4")).data.cast("B"))
+    return zlib.crc32(np.ascontiguousarray(ids, dtype="<i4").reshape(-1).view(np.uint8))

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from treasure.errors import DataError
+from treasure.errors import DataError, TreasureError
 from treasure.store import fingerprint
 from treasure.tokens.compressed.block import read_block
 from treasure.tokens.compressed.classes import Counts, Ids
@@ -100,7 +100,10 @@ class CompressedTable:
             self.metadata = TokenMetadata(**content["tokens"])
             self.counts: dict[str, int] = content["counts"]
             self.variant, self.order = str(content["variant"]), str(content["order"])
-            check(self.variant, self.order, self.metadata)
+            try:
+                check(self.variant, self.order, self.metadata)
+            except TreasureError as error:
+                raise ValueError(str(error)) from error
             self._coder = from_json(content["model"], self.metadata, self.variant, self.order)
             rows = int(self.counts["rows"])
         except (
@@ -150,6 +153,8 @@ class CompressedTable:
         first, last = sum(sizes[:-1]), sum(sizes) - 1
         where = f"{self.path}, rows {first} to {last}"
         names = list(columns or schema().names)
+        for name in set(names).difference(schema().names):
+            raise DataError(f"{self.path}: no column {name!r}; one of {', '.join(schema().names)}")
         decode = "tokens" in names
         wanted = list(dict.fromkeys(name for name in names if name != "tokens"))
         if decode:
@@ -169,13 +174,13 @@ class CompressedTable:
         return table.select(names)
 
     def _tokens(self, table: pa.Table) -> pa.Array:
-        block, *others = table[CODED].combine_chunks().drop_null()
+        blocks = table[CODED].combine_chunks().drop_null()
         counts = table["n_constituents"].to_numpy().astype(np.int64)
-        if others or not table[CODED][0].is_valid:
+        if len(blocks) != 1 or not table[CODED][0].is_valid:
             raise ValueError("the coded ids are not in the first row, and only there")
         if counts.min() < 0:
             raise ValueError("n_constituents below 0")
-        ids = read_block(self._coder, block.as_buffer(), counts, self.metadata.codebooks)
+        ids = read_block(self._coder, blocks[0].as_buffer(), counts, self.metadata.codebooks)
         return list_array(ids, counts)
 
 
