@@ -16,6 +16,7 @@ class TokenizeShards(ShardBranches):
 
     reqs = {"jets": WriteH5, "tokenizer": TrainTokenizer}
     progress_unit = "jets"
+    schema = 2
 
     @property
     def cutflow(self) -> Any:

@@ -22,6 +22,7 @@ from treasure.store import atomic_file, canonical_json, fingerprint
 
 __all__ = [
     "COMPRESSION_LEVEL",
+    "ENCODINGS",
     "FORMAT_VERSION",
     "ROW_GROUP",
     "TokenMetadata",
@@ -38,6 +39,11 @@ ROW_GROUP = 100_000
 _KEY = "treasure_tokens"
 _COUNTS = "treasure_counts"
 COMPRESSION_LEVEL = 9
+# Encodings that a measurement chose, see docs/compression.md; other columns are plain.
+ENCODINGS = {
+    **dict.fromkeys(("jet_pt", "jet_eta", "jet_phi", "jet_msoftdrop"), "BYTE_STREAM_SPLIT"),
+    **dict.fromkeys(("event", "jet_index", "n_constituents"), "DELTA_BINARY_PACKED"),
+}
 
 
 @dataclass(frozen=True)
@@ -140,6 +146,7 @@ class TokenWriter:
                 compression="zstd",
                 compression_level=COMPRESSION_LEVEL,
                 use_dictionary=["split", "tokens.list.element"],
+                column_encoding=ENCODINGS,
                 write_page_checksum=True,
                 version="2.6",
             )

@@ -64,4 +64,4 @@ def read_block(coder: Coder, block: Any, counts: Counts, codebooks: int) -> Ids:
 
 
 def _checksum(ids: NDArray[np.int32]) -> int:
-    return zlib.crc32(np.ascontiguousarray(ids, dtype="<i4").reshape(-1).view(np.uint8))
+    return zlib.crc32(np.ascontiguousarray(ids, dtype="<i4").reshape(-1).view(np.uint8).data)

@@ -26,7 +26,13 @@ from treasure.tokens.compressed.table import (
     CompressedTable,
     compressed_schema,
 )
-from treasure.tokens.table import COMPRESSION_LEVEL, TokenMetadata, TokenTable, TokenWriter
+from treasure.tokens.table import (
+    COMPRESSION_LEVEL,
+    ENCODINGS,
+    TokenMetadata,
+    TokenTable,
+    TokenWriter,
+)
 
 __all__ = ["decompress", "ids_and_counts", "pt_order", "write_compressed"]
 
@@ -214,6 +220,7 @@ def _writer(path: Path) -> pq.ParquetWriter:
         compression={**dict.fromkeys(others, "zstd"), CODED: "none"},
         compression_level=dict.fromkeys(others, COMPRESSION_LEVEL),
         use_dictionary=["split"],
+        column_encoding=ENCODINGS,
         write_statistics=others,
         write_page_checksum=True,
         version="2.6",
