@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from treasure.errors import DataError
 from treasure.tokens.compressed.classes import ClassCoder, classes_of, classes_that_pay
 from treasure.tokens.compressed.frequencies import FrequencyTable, bits, levels, pack_calls
-from treasure.tokens.compressed.permutation import digits_of, places_of
+from treasure.tokens.compressed.rows import by_group, from_groups, insert, sort_jets
 from treasure.tokens.compressed.steps import StepCoder
 
 
@@ -108,26 +109,45 @@ def test_a_set_of_independent_ids_costs_less_by_the_bits_of_its_order():
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 40), max_size=10), st.integers(0, 2**32 - 1))
-def test_a_permutation_comes_back_from_its_digits(sizes: list[int], seed: int):
+def test_the_stored_order_comes_back_from_its_digits(sizes: list[int], seed: int):
     rng = np.random.default_rng(seed)
-    places = np.concatenate([np.zeros(0), *(rng.permutation(n) for n in sizes)]).astype(np.int32)
     counts = np.array(sizes, dtype=np.int64)
-    digits = digits_of(places, counts)
-    np.testing.assert_array_equal(places_of(digits, counts), places)
-    # The definition: how many of those that come later stand before.
+    places = rng.integers(0, 30, counts.sum()).astype(np.int32)
+    ordered, digits = sort_jets(places, counts)
+    np.testing.assert_array_equal(insert(digits, counts, ordered), places)
     first = 0
     for n in sizes:
         jet = places[first : first + n]
+        assert ordered[first : first + n].tolist() == sorted(jet)
+        # The definition: how many of those that come before end up behind.
         assert digits[first : first + n].tolist() == [
-            int((jet[row + 1 :] < jet[row]).sum()) for row in range(n)
+            int((jet[:row] > jet[row]).sum()) for row in range(n)
         ]
         first += n
 
 
 def test_digits_of_a_damaged_file_stay_in_their_jet():
     counts = np.array([3, 2], dtype=np.int64)
-    places = places_of(np.full(5, 100, dtype=np.int32), counts)
-    assert (places >= 0).all() and (places < [3, 3, 3, 2, 2]).all()
+    found = insert(np.full(5, 100, np.int32), counts, np.array([1, 2, 3, 4, 5], np.int32))
+    assert sorted(found[:3]) == [1, 2, 3] and sorted(found[3:]) == [4, 5]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 9), max_size=50))
+def test_rows_come_back_from_their_groups(groups: list[int]):
+    of_rows = np.array(groups, dtype=np.uint8)
+    values = np.arange(len(groups), dtype=np.int32)
+    found, sizes = by_group(values, of_rows, 10)
+    assert found.tolist() == sorted(range(len(groups)), key=lambda row: groups[row])
+    assert sizes.tolist() == [groups.count(n) for n in range(10)]
+    np.testing.assert_array_equal(from_groups(found, of_rows, sizes), values)
+
+
+def test_an_order_that_is_too_different_is_refused():
+    ids = np.arange(2_000, dtype=np.int32)[::-1, None]
+    order = np.arange(2_000, dtype=np.uint32)
+    with pytest.raises(DataError, match=r"1999 places .* choose another variant"):
+        StepCoder.fit(lambda: [(ids, np.array([2_000]))], order, sort=True, keep_order=True)
 
 
 def test_classes_are_bins_of_the_relative_rank():

@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 
 from treasure.tokens.compressed.frequencies import (
     Call,
-    FrequencyTable,
     Levels,
+    joined,
     levels,
     pack_calls,
+    split,
     tables,
     unpacker,
 )
+from treasure.tokens.compressed.rows import by_group, from_groups
 
 __all__ = ["ClassCoder", "classes_of", "classes_that_pay"]
 
@@ -86,12 +88,11 @@ class ClassCoder:
 
     def calls(self, ids: Ids, counts: Counts) -> list[Call]:
         """Symbols and tables of the ids (P, Q) of jets with `counts` particles."""
-        order, sizes = self._grouped(counts)
-        return [
-            call
-            for number, of_codebook in enumerate(self._tables)
-            for call in _split(ids[:, number][order], sizes, of_codebook)
-        ]
+        classes, found = classes_of(counts, self.classes), []
+        for number, of_codebook in enumerate(self._tables):
+            symbols, sizes = by_group(ids[:, number], classes, self.classes)
+            found += split(symbols, sizes, of_codebook)
+        return found
 
     def kept(self, ids: Ids, counts: Counts) -> Ids:
         """The ids (P, Q) that are decoded: these."""
@@ -103,35 +104,9 @@ class ClassCoder:
 
     def decode(self, words: NDArray[np.uint32], counts: Counts) -> Ids:
         """The ids (P, Q) of words."""
-        return self.decode_from(unpacker(words), counts)
-
-    def decode_from(self, decoder: Any, counts: Counts) -> Ids:
-        """The ids (P, Q) that come next."""
-        order, sizes = self._grouped(counts)
-        ids = np.zeros((int(counts.sum()), self.codebooks), dtype=np.int32)
-        for number, of_codebook in enumerate(self._tables):
-            parts = [
-                decoder.decode(table.coder_model, int(size))
-                for table, size in zip(of_codebook, sizes, strict=True)
-                if size
-            ]
-            if parts:
-                ids[order, number] = np.concatenate(parts)
-        return ids
-
-    def _grouped(self, counts: Counts) -> tuple[slice | NDArray[np.int64], NDArray[np.int64]]:
-        """Particles in the order of their classes, and how many each class has."""
-        if self.classes == 1:
-            return slice(None), np.array([counts.sum()])
-        found = classes_of(counts, self.classes)
-        return np.argsort(found, kind="stable"), np.bincount(found, minlength=self.classes)
-
-
-def _split(symbols: Ids, sizes: NDArray[np.int64], of_classes: list[FrequencyTable]) -> list[Call]:
-    ends = np.cumsum(sizes)
-    symbols = np.ascontiguousarray(symbols, dtype=np.int32)
-    return [
-        (symbols[end - size : end], table)
-        for table, size, end in zip(of_classes, sizes, ends, strict=True)
-        if size
-    ]
+        decoder = unpacker(words)
+        classes = classes_of(counts, self.classes)
+        sizes = np.bincount(classes, minlength=self.classes)
+        return np.stack(
+            [from_groups(joined(decoder, sizes, t), classes, sizes) for t in self._tables], axis=1
+        )

@@ -19,9 +19,20 @@ from numpy.typing import NDArray
 from treasure.errors import ConfigError
 
 __all__ = [
-    "LARGEST_ALPHABET", "PRECISION", "Call", "FrequencyTable", "bits", "levels", "pack_calls",
-    "tables", "unpacker",
-]  # fmt: skip
+    "LARGEST_ALPHABET",
+    "PRECISION",
+    "Call",
+    "FrequencyTable",
+    "Levels",
+    "Symbols",
+    "bits",
+    "joined",
+    "levels",
+    "pack_calls",
+    "split",
+    "tables",
+    "unpacker",
+]
 
 PRECISION = 24
 """Binary digits of a frequency."""
@@ -117,6 +128,26 @@ def unpacker(words: NDArray[np.uint32]) -> Any:
         For words that no coder wrote.
     """
     return _constriction().stream.stack.AnsCoder(words)
+
+
+def split(
+    symbols: Symbols, sizes: NDArray[np.int64], of_groups: Sequence[FrequencyTable]
+) -> list[Call]:
+    """Symbols (n,), which come group by group, as a call for each group that there is."""
+    ends = np.cumsum(sizes)
+    return [
+        (symbols[ends[group] - sizes[group] : ends[group]], of_groups[group])
+        for group in np.flatnonzero(sizes).tolist()
+    ]
+
+
+def joined(decoder: Any, sizes: NDArray[np.int64], of_groups: Sequence[FrequencyTable]) -> Symbols:
+    """The next symbols, group by group: the inverse of `split`."""
+    parts = [
+        decoder.decode(of_groups[group].coder_model, int(sizes[group]))
+        for group in np.flatnonzero(sizes).tolist()
+    ]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int32)
 
 
 def _constriction() -> Any:

@@ -15,36 +15,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
+from math import isqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from treasure.tokens.compressed.classes import ClassCoder, Counts, Ids
+from treasure.errors import DataError
 from treasure.tokens.compressed.frequencies import (
     Call,
     FrequencyTable,
     Levels,
+    Symbols,
+    joined,
     levels,
     pack_calls,
+    split,
     tables,
     unpacker,
 )
+from treasure.tokens.compressed.rows import Counts, by_group, from_groups, insert, sort_jets
 
-__all__ = ["StepCoder"]
+__all__ = ["BUCKETS", "MOST_PARTICLES", "Parts", "StepCoder"]
 
 BUCKETS = 256
+MOST_PARTICLES = 1 << 16
+"""A jet has fewer."""
+
 _RANGE = 8  # buckets
 _RANGES = BUCKETS // _RANGE + 1  # and one for the first particle
 # Particles left, this one included, at which a range ends.
 _LEFT = (5, 13, 31)
 # Below, all numbers of particles left are one range: the tables would cost more than they save.
 _PARTICLES_FOR_LEFT = 1_000_000
-_CORRECTION_CLASSES = 8
-_RANK_BITS = 16
-MOST_PARTICLES = 1 << _RANK_BITS
+# Two digits of the correction are one symbol, so that half as many are decoded.
+_LARGEST_DIGIT = 1023
 
-Parts = Callable[[], Iterable[tuple[Ids, Counts]]]
+Parts = Callable[[], Iterable[tuple[Symbols, Counts]]]
 Bytes = NDArray[np.uint8]
 
 
@@ -63,8 +70,8 @@ class StepCoder:
         Levels of codes.
     sort
         Whether jets are sorted.
-    correction
-        What codes the order that was stored; None: the order is not kept.
+    correction : (b², ) uint8, optional
+        Levels of two digits of the order that was stored, in base b; None: it is not kept.
     """
 
     def __init__(
@@ -75,10 +82,10 @@ class StepCoder:
         codes: Levels,
         *,
         sort: bool,
-        correction: ClassCoder | None,
+        correction: Levels | None,
     ) -> None:
         self._of_code, self._within, self._steps, self._codes = bucket, within, steps, codes
-        self.sort, self.correction = sort, correction
+        self.sort, self._correction = sort, correction
         keys = (bucket,) if within is None else (within, bucket)
         self._order = np.lexsort(keys).astype(np.int32)
         self._place = np.empty(len(bucket), dtype=np.int32)
@@ -90,6 +97,7 @@ class StepCoder:
         self._code_tables = [
             FrequencyTable(codes[self._order[begin:end]]) for begin, end in pairwise(limits)
         ]
+        self._digit_tables = [] if correction is None else [FrequencyTable(correction)]
 
     # The model ------------------------------------------------------------------------------------
 
@@ -97,7 +105,13 @@ class StepCoder:
     def fit(
         cls, parts: Parts, order: NDArray[np.uint32], *, sort: bool, keep_order: bool
     ) -> StepCoder:
-        """Tables of the ids (P, 1) themselves; `parts` is called two or three times."""
+        """Tables of the ids (P, 1) themselves; `parts` is called twice.
+
+        Raises
+        ------
+        DataError
+            If the order is to be kept, and is so different that no correction fits.
+        """
         used, particles = np.zeros(len(order), dtype=np.int64), 0
         for ids, _ in parts():
             used += np.bincount(ids[:, 0], minlength=len(order))
@@ -116,19 +130,20 @@ class StepCoder:
         ranges = len(_LEFT) + 1 if particles >= _PARTICLES_FOR_LEFT else 1
         blank = np.zeros((_RANGES * ranges, BUCKETS), dtype=np.uint8)
         coder = cls(bucket, within, blank, levels(used), sort=sort, correction=None)
-        steps, highest = np.zeros(blank.size, dtype=np.int64), 0
+        steps = np.zeros(blank.size, dtype=np.int64)
+        pairs = np.zeros((_LARGEST_DIGIT + 1) ** 2 if sort and keep_order else 0, dtype=np.int64)
         for ids, counts in parts():
-            places, digits = coder._sorted(ids, counts, keep_order=keep_order)
+            places, digits = coder._sorted(ids, counts)
             for step, context in coder._contexts(coder._bucket[places], counts):
                 steps += np.bincount(context * np.int64(BUCKETS) + step, minlength=steps.size)
-            highest = max(highest, int(digits.max(initial=0)))
-        correction = None
-        if sort and keep_order:
-            digits_of_parts = (
-                (coder._sorted(ids, counts, keep_order=True)[1][:, None], counts)
-                for ids, counts in parts()
-            )
-            correction = ClassCoder.fit(digits_of_parts, highest + 1, 1, _CORRECTION_CLASSES)
+            if len(pairs):
+                if digits.max(initial=0) > _LARGEST_DIGIT:
+                    raise DataError(
+                        f"a particle stands {digits.max()} places from where its pT belongs; up to"
+                        f" {_LARGEST_DIGIT} can be kept: choose another variant, or order rebuilt"
+                    )
+                pairs += np.bincount(_paired(digits, _LARGEST_DIGIT + 1), minlength=len(pairs))
+        correction = _squeezed(pairs) if len(pairs) else None
         found = levels(steps.reshape(blank.shape))
         return cls(bucket, within, found, coder._codes, sort=sort, correction=correction)
 
@@ -141,8 +156,8 @@ class StepCoder:
         }
         if self._within is not None:
             found["within"] = self._within
-        if self.correction is not None:
-            found["correction"] = self.correction.rows
+        if self._correction is not None:
+            found["correction"] = self._correction
         return found
 
     @classmethod
@@ -156,65 +171,52 @@ class StepCoder:
                 raise ValueError(f"{name} has the shape {arrays[name].shape}")
         if steps.shape not in {(_RANGES * n, BUCKETS) for n in (1, len(_LEFT) + 1)}:
             raise ValueError(f"steps have the shape {steps.shape}")
-        correction = None
-        if sort and keep_order:
-            rows = arrays["correction"]
-            correction = ClassCoder.of_arrays({"levels": rows}, rows.shape[-1], 1)
+        correction = arrays["correction"] if sort and keep_order else None
+        if correction is not None and correction.shape != (isqrt(correction.size) ** 2,):
+            raise ValueError(f"the correction has the shape {correction.shape}")
         bucket, codes = arrays["bucket"], arrays["codes"]
         return cls(bucket, within, steps, codes, sort=sort, correction=correction)
 
     # Coding ---------------------------------------------------------------------------------------
 
-    def calls(self, ids: Ids, counts: Counts) -> list[Call]:
+    def calls(self, ids: Symbols, counts: Counts) -> list[Call]:
         """Symbols and tables of the ids (P, 1) of jets with `counts` particles."""
-        places, digits = self._sorted(ids, counts, keep_order=self.correction is not None)
+        places, digits = self._sorted(ids, counts)
         buckets, found = self._bucket[places], []
         for step, context in self._contexts(buckets, counts):
-            by_context = np.argsort(context, kind="stable")
-            symbols = step[by_context].astype(np.int32)
-            found += _split(symbols, context, self._step_tables)
-        by_bucket = np.argsort(buckets, kind="stable")
-        within = places - self._first[buckets]
-        found += _split(within[by_bucket], buckets, self._code_tables)
-        if self.correction is not None:
-            found += self.correction.calls(digits[:, None], counts)
+            found += split(*by_group(step, context, len(self._step_tables)), self._step_tables)
+        codes = places - self._first[buckets]
+        found += split(*by_group(codes, buckets, BUCKETS), self._code_tables)
+        if self._correction is not None:
+            found.append((_paired(digits, isqrt(len(self._correction))), self._digit_tables[0]))
         return found
 
-    def kept(self, ids: Ids, counts: Counts) -> Ids:
+    def kept(self, ids: Symbols, counts: Counts) -> Symbols:
         """The ids (P, 1) that are decoded: these, or in each jet by falling pT."""
-        if not self.sort or self.correction is not None:
+        if not self.sort or self._correction is not None:
             return ids
-        places = self._sorted(ids, counts, keep_order=False)[0]
-        ordered: Ids = self._order[places]
+        ordered: Symbols = self._order[self._sorted(ids, counts)[0]]
         return ordered[:, None]
 
-    def encode(self, ids: Ids, counts: Counts) -> NDArray[np.uint32]:
+    def encode(self, ids: Symbols, counts: Counts) -> NDArray[np.uint32]:
         """Words of the ids (P, 1) of jets with `counts` particles."""
         return pack_calls(self.calls(ids, counts))
 
-    def decode(self, words: NDArray[np.uint32], counts: Counts) -> Ids:
-        """The ids (P, 1) of words; ValueError for a code behind the last of a bucket."""
+    def decode(self, words: NDArray[np.uint32], counts: Counts) -> Symbols:
+        """The ids (P, 1) of words; ValueError for a code behind the last one."""
         decoder = unpacker(words)
         buckets = self._decoded_buckets(decoder, counts)
-        by_bucket = np.argsort(buckets, kind="stable")
-        places = np.empty(len(buckets), dtype=np.int32)
         used = np.bincount(buckets, minlength=BUCKETS)
-        parts = [
-            decoder.decode(self._code_tables[bucket].coder_model, int(used[bucket]))
-            + int(self._first[bucket])
-            for bucket in np.flatnonzero(used)
-        ]
-        if parts:
-            places[by_bucket] = np.concatenate(parts)
+        places = joined(decoder, used, self._code_tables)
+        places += np.repeat(self._first, used)
         if places.max(initial=0) >= len(self._order):
             raise ValueError("a code behind the last one")
-        ids: Ids = self._order[places]
-        if self.correction is not None:
-            from treasure.tokens.compressed.permutation import places_of
-
-            digits = self.correction.decode_from(decoder, counts)[:, 0]
-            starts = np.repeat(np.cumsum(counts) - counts, counts)
-            ids = ids[starts + places_of(digits, counts)]
+        ids = from_groups(self._order[places], buckets, used)
+        if self._correction is not None:
+            base = isqrt(len(self._correction))
+            pairs = decoder.decode(self._digit_tables[0].coder_model, (len(ids) + 1) // 2)
+            digits = np.stack(np.divmod(pairs, np.int32(base)), axis=1).reshape(-1)
+            ids = insert(digits, counts, ids)
         return ids[:, None]
 
     def _decoded_buckets(self, decoder: Any, counts: Counts) -> Bytes:
@@ -223,15 +225,9 @@ class StepCoder:
         for number, rows, left in _rounds(counts):
             before = before[: len(rows)]
             context = self._context(number, before, left)
-            by_context = np.argsort(context, kind="stable")
             used = np.bincount(context, minlength=len(self._step_tables))
-            parts = [
-                decoder.decode(self._step_tables[number].coder_model, int(used[number]))
-                for number in np.flatnonzero(used)
-            ]
-            step = np.empty(len(rows), dtype=np.uint8)
-            step[by_context] = np.concatenate(parts)
-            before = before + step
+            steps = from_groups(joined(decoder, used, self._step_tables), context, used)
+            before = before + steps.astype(np.uint8)
             buckets[rows] = before
         return buckets
 
@@ -249,26 +245,10 @@ class StepCoder:
             return found
         return found + _LEFT_RANGES[np.minimum(left, len(_LEFT_RANGES) - 1)]
 
-    def _sorted(
-        self, ids: Ids, counts: Counts, *, keep_order: bool
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    def _sorted(self, ids: Symbols, counts: Counts) -> tuple[Symbols, Symbols]:
         """Places of codes in the order in which they are coded, and digits of the correction."""
         places = self._place[ids[:, 0]]
-        nothing = np.zeros(0, dtype=np.int32)
-        if not self.sort:
-            return places, nothing
-        jet = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
-        starts = np.repeat(np.cumsum(counts) - counts, counts)
-        rank = np.arange(len(places)) - starts
-        keys = np.sort(((jet * len(self._order) + places) << _RANK_BITS) | rank)
-        ordered = ((keys >> _RANK_BITS) % len(self._order)).astype(np.int32)
-        if not keep_order:
-            return ordered, nothing
-        from treasure.tokens.compressed.permutation import digits_of
-
-        new_places = np.empty(len(places), dtype=np.int32)
-        new_places[starts + (keys & (MOST_PARTICLES - 1))] = rank
-        return ordered, digits_of(new_places, counts)
+        return sort_jets(places, counts) if self.sort else (places, np.zeros(0, dtype=np.int32))
 
 
 _LEFT_RANGES = (np.searchsorted(_LEFT, np.arange(max(_LEFT) + 1), side="right") * _RANGES).astype(
@@ -290,11 +270,15 @@ def _rounds(counts: Counts) -> Iterator[tuple[int, NDArray[np.int64], Counts]]:
         yield number, starts[:jets] + number, sizes[:jets] - number
 
 
-def _split(symbols: NDArray[np.int32], groups: Bytes, of_groups: list[Any]) -> list[Call]:
-    """Symbols, ordered by groups, as a call for each group that there is."""
-    used = np.bincount(groups, minlength=len(of_groups))
-    ends = np.cumsum(used)
-    return [
-        (symbols[ends[group] - used[group] : ends[group]], of_groups[group])
-        for group in np.flatnonzero(used)
-    ]
+def _paired(digits: Symbols, base: int) -> Symbols:
+    """Two digits as one symbol; the last one may stand alone."""
+    even = np.zeros(len(digits) + len(digits) % 2, dtype=np.int32)
+    even[: len(digits)] = digits
+    return even[0::2] * np.int32(base) + even[1::2]
+
+
+def _squeezed(pairs: NDArray[np.int64]) -> Levels:
+    """Levels of pairs of digits, in the smallest base."""
+    square = pairs.reshape(_LARGEST_DIGIT + 1, -1)
+    base = int(max(np.flatnonzero(square.any(axis=n)).max(initial=0) for n in (0, 1))) + 1
+    return levels(square[:base, :base].reshape(-1))

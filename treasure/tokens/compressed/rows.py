@@ -1,0 +1,109 @@
+"""Rows put into another order, and back: by groups, and within jets. Compiled.
+
+The order of particles in a jet becomes small numbers, the inversions of a permutation: particles
+are put one after the other, as they are stored, among those that came before, by falling pT. The
+digit of a particle is how many of these end up behind it: 0 throughout where both orders are one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["by_group", "from_groups", "insert", "sort_jets"]
+
+Symbols = NDArray[np.int32]
+Groups = NDArray[np.uint8]
+Counts = NDArray[np.int64]
+
+
+def _compiled(function: Callable[..., Any]) -> Any:
+    try:
+        return numba.njit(cache=True)(function)
+    except RuntimeError:  # no directory that may be written
+        return numba.njit(function)
+
+
+def _by_group(values: Any, groups: Groups, sizes: Counts, found: Symbols) -> None:
+    for group in groups:
+        sizes[group] += 1
+    place = np.cumsum(sizes) - sizes
+    for row in range(len(groups)):
+        group = groups[row]
+        found[place[group]] = values[row]
+        place[group] += 1
+
+
+def _from_groups(values: Symbols, groups: Groups, sizes: Counts, found: Symbols) -> None:
+    place = np.cumsum(sizes) - sizes
+    for row in range(len(groups)):
+        group = groups[row]
+        found[row] = values[place[group]]
+        place[group] += 1
+
+
+def _sort_jets(places: Symbols, counts: Counts, digits: Symbols) -> None:
+    first = 0
+    for count in counts:
+        for row in range(1, count):
+            place, digit = places[first + row], 0
+            while digit < row and places[first + row - digit - 1] > place:
+                places[first + row - digit] = places[first + row - digit - 1]
+                digit += 1
+            places[first + row - digit] = place
+            digits[first + row] = digit
+        first += count
+
+
+def _insert(digits: Symbols, counts: Counts, ordered: Symbols, found: Symbols) -> None:
+    queue = np.empty(counts.max(), dtype=np.int32)
+    first = 0
+    for count in counts:
+        for row in range(count):
+            # Digits of a damaged file may point before the first particle.
+            digit = min(digits[first + row], row)
+            for step in range(digit):
+                queue[row - step] = queue[row - step - 1]
+            queue[row - digit] = row
+        for place in range(count):
+            found[first + queue[place]] = ordered[first + place]
+        first += count
+
+
+_compiled_by_group, _compiled_from_groups = _compiled(_by_group), _compiled(_from_groups)
+_compiled_sort_jets, _compiled_insert = _compiled(_sort_jets), _compiled(_insert)
+
+
+def by_group(
+    values: NDArray[Any], groups: Groups, number: int
+) -> tuple[Symbols, NDArray[np.int64]]:
+    """Values (n,) group by group, each in its order; and the sizes of the groups (number,)."""
+    sizes, found = np.zeros(number, dtype=np.int64), np.empty(len(values), dtype=np.int32)
+    _compiled_by_group(values, groups, sizes, found)
+    return found, sizes
+
+
+def from_groups(values: Symbols, groups: Groups, sizes: Counts) -> Symbols:
+    """The inverse of `by_group`."""
+    found = np.empty(len(values), dtype=np.int32)
+    _compiled_from_groups(values, groups, sizes, found)
+    return found
+
+
+def sort_jets(places: Symbols, counts: Counts) -> tuple[Symbols, Symbols]:
+    """Places in the order of pT (P,), rising in each jet, and the digits (P,) of the old order."""
+    found, digits = places.copy(), np.zeros(len(places), dtype=np.int32)
+    _compiled_sort_jets(found, counts, digits)
+    return found, digits
+
+
+def insert(digits: Symbols, counts: Counts, ordered: Symbols) -> Symbols:
+    """What was `ordered` (P,) in each jet, in the order that `digits` (P,) tell."""
+    found = np.empty(len(ordered), dtype=np.int32)
+    if len(counts):
+        _compiled_insert(digits, counts, ordered, found)
+    return found
