@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from treasure.store import canonical_json, read_json, write_json
-from treasure.tokens.compressed import write_compressed
+from treasure.tokens.compressed import CompressedTable, write_compressed
 from treasure.tokens.compressed.classes import classes_of
 from treasure.tokens.compressed.entropy import folds, plug_in, smoothed
 from treasure.tokens.compressed.frequencies import bits
@@ -257,6 +257,10 @@ def coders(
                 "bytes_a_jet": whole.stat().st_size / len(rows),
             }
         )
+        big, big_packed = Path(folder) / "big.parquet", Path(folder) / "big_packed.parquet"
+        with TokenWriter(big, metadata) as writer:
+            for _ in range(_REPEATED):
+                writer.write(rows)
         for variant, kept in _VARIANTS:
             coder = fit(lambda: [many], metadata, variant, kept, order)
             words = coder.encode(*many)
@@ -268,6 +272,9 @@ def coders(
                 write_compressed(path, Path(folder) / "s.parquet", **options) for path in paths
             ]
             entropy = bits(coder.calls(*many))
+            write = cpu(lambda: write_compressed(big, big_packed, **options), 1)  # noqa: B023
+            with CompressedTable(big_packed) as table:
+                read = cpu(lambda: [len(part) for part in table.chunks(["tokens"])], 2)
             found.append(
                 {
                     "variant": variant,
@@ -281,6 +288,8 @@ def coders(
                     "entropy": bits(own.calls(ids, counts)) / len(ids),
                     "above_entropy": 32 * len(words) / entropy - 1,
                     "encode_rate": len(many[0]) / cpu(lambda: coder.encode(*many)),  # noqa: B023
+                    "write_rate": len(many[0]) / write,
+                    "read_rate": len(many[0]) / read,
                     "decode_rate": len(many[0]) / cpu(lambda: coder.decode(words, many[1])),  # noqa: B023
                 }
             )
