@@ -20,6 +20,14 @@ _ENCODINGS = {
     "DELTA_BINARY_PACKED": "delta",
     "BYTE_STREAM_SPLIT": "byte stream split",
 }
+_TITLES = {
+    "binning_24": "bins, 3 × 256",
+    "binning_39": "bins, 3 × 8,192",
+    "constrained_1024": "k-means, 1,024 codes, jet constraint",
+    "constrained_256": "k-means, 256 codes, jet constraint",
+    "constrained_64": "k-means, 64 codes, jet constraint",
+    "residual_30": "residual k-means, 3 × 1,024",
+}
 _LARGE = 1_000_000  # jets a file of a large campaign
 _ALL_JETS = 178_000_000  # Aspen Open Jets
 
@@ -120,8 +128,8 @@ def _verdict(settings: Sequence[Found]) -> str:
         "`jet_index` and `n_constituents`, which takes",
         f"{before['file_bits'] - chosen['file_bits']:.2f} bits off. Level 19 would take",
         f"{before['tokens_bits'] - slow['tokens_bits']:.2f} more, in",
-        f"{before['write_rate'] / slow['write_rate']:.0f} times the time. Byte stream split needs no",
-        "dictionary, so that it wins in row groups of 5,000 jets",
+        f"{before['write_rate'] / slow['write_rate']:.0f} times the time. Byte stream split needs",
+        "no dictionary, so that it wins in row groups of 5,000 jets",
         f"({small_split['file_bits']:.2f} against {small['file_bits']:.2f}), and loses in those of",
         f"100,000 ({split['file_bits']:.2f} against {chosen['file_bits']:.2f}). Parquet has no",
         "integers of 16 bits: uint16 is stored in 32, and `tokens` stays list&lt;int32&gt;.",
@@ -157,13 +165,13 @@ def _entropies(e: Found) -> list[str]:
         table(("of an id", "bits", "how"), [[name, f"{b:.2f}", how] for name, b, how in rows]),
         paragraph(
             f"The order of n things costs log2 n!, here {e['order']:.2f} bits a particle: so much",
-            "would independent ids save as a set. These are nearly in the order of pT, and what is",
-            f"left of their order costs {e['previous'] - e['set']:.2f} bits. Of the jets,",
-            f"{100 * e['jets_in_another_order']:.1f} % are stored in another order than that of the",
-            f"pT of their ids, and {100 * e['particles_at_another_place']:.0f} % of the particles",
-            "stand at another place: neighbours of nearly the same pT get ids whose pT is a little",
-            "too high or too low. The order in which they are stored is that of the pT that was",
-            "measured, and so tells a little of it, which a set does not.",
+            "would independent ids save as a set. These are nearly in the order of pT, and what",
+            f"is left of their order costs {e['previous'] - e['set']:.2f} bits. Of the jets,",
+            f"{100 * e['jets_in_another_order']:.1f} % are stored in another order than that of",
+            f"the pT of their ids, and {100 * e['particles_at_another_place']:.0f} % of the",
+            "particles stand at another place: neighbours of nearly the same pT get ids whose pT",
+            "is a little too high or too low. They are stored in the order of the pT that was",
+            "measured, which so tells a little more of it than a set does.",
         ),
     ]
 
@@ -255,11 +263,11 @@ def _formats(found: Found) -> list[str]:
         f = formats[name]
         sizes = (_bytes(f, "particles"), _bytes(f, "file"))
         rows.append([f"{name}, 3 numbers in parquet", str(bits), *sizes, "·", *_kept(f)])
-    tokens = [f for f in formats.values() if "codebooks" in f]
-    for f in sorted(tokens, key=lambda f: (-f["file"], f["jet_mass_iqr"])):
+    tokens = [(name, f) for name, f in formats.items() if "codebooks" in f]
+    for name, f in sorted(tokens, key=lambda entry: (-entry[1]["bits"], entry[1]["jet_mass_iqr"])):
         packed = f.get("previous", f["rank"])
         sizes = (_bytes(f, "particles"), _bytes(f, "file"), _bytes(packed, "file"))
-        rows.append([f["title"], f"{f['bits']:.1f}", *sizes, *_kept(f)])
+        rows.append([_TITLES.get(name, f["title"]), f"{f['bits']:.1f}", *sizes, *_kept(f)])
     header = (
         "format", "bits a particle", "particles", "file", "compressed file", "jet mass, median",
         "jet mass, IQR/median", "AUC lost",
@@ -282,21 +290,21 @@ def _formats(found: Found) -> list[str]:
             "errors, in float32, zero-padded and gzipped; px, py and pz alone in the same layout",
             "are less than half of it. The three numbers are pT, Δη and Δφ, as byte stream split",
             "and zstd. They, and these tokens, keep none of the other columns, and not the masses",
-            "of the particles either: that is what float32 loses of the jet mass",
-            f"(median {formats['float32']['jet_mass_median']:.4f}), and rounding to 16 bits adds",
-            "next to nothing. A tokenizer with a jet constraint chooses ids so that the mass of the",
-            "jet is right all the same, and its jets have a better mass than numbers without the",
-            "masses of particles, while each of its particles is known far worse: of float16 it is",
-            "known to one part in 2,000. Where that, or any other column, matters, tokens are no",
-            "replacement: they take",
+            "of the particles either: that is what float32 loses of the jet mass (median",
+            f"{formats['float32']['jet_mass_median']:.4f}, IQR/median",
+            f"{formats['float32']['jet_mass_iqr']:.4f}); rounding to 16 bits adds next to nothing.",
+            "A jet constraint chooses ids so that the mass of the jet is right all the same:",
+            f"`vq` has {formats['vq']['jet_mass_median']:.4f} and",
+            f"{formats['vq']['jet_mass_iqr']:.4f}. Each of its particles is known far worse",
+            "nevertheless, where float16 has it to one part in 2,000. Where that matters, or any",
+            "other column, tokens are no replacement. Compressed, they take",
             f"{numbers['file'] / formats['vq']['previous']['file']:.1f} times less room than",
-            "float16, and",
-            f"{h5['file'] / formats['vq']['previous']['file']:.0f} times less than the jet table,",
-            "because they keep less.",
+            f"float16, and {h5['file'] / formats['vq']['previous']['file']:.0f} times less than",
+            "the jet table, because they keep less.",
         ),
         paragraph(
-            f"In the jet tables {100 * h5['rising_pairs']:.2f} % of neighbouring candidates are not",
-            "in the order of falling pT.",
+            f"In the jet tables {100 * h5['rising_pairs']:.2f} % of neighbouring candidates are",
+            "not in the order of falling pT.",
         ),
     ]
 

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from treasure.errors import DataError
 from treasure.tokens.compressed.classes import ClassCoder, classes_of, classes_that_pay
 from treasure.tokens.compressed.frequencies import FrequencyTable, bits, levels, pack_calls
 from treasure.tokens.compressed.rows import by_group, from_groups, insert, sort_jets
@@ -146,7 +145,7 @@ def test_rows_come_back_from_their_groups(groups: list[int]):
 def test_an_order_that_is_too_different_is_refused():
     ids = np.arange(2_000, dtype=np.int32)[::-1, None]
     order = np.arange(2_000, dtype=np.uint32)
-    with pytest.raises(DataError, match=r"1999 places .* choose another variant"):
+    with pytest.raises(ValueError, match=r"1999 places .* choose another variant"):
         StepCoder.fit(lambda: [(ids, np.array([2_000]))], order, sort=True, keep_order=True)
 
 

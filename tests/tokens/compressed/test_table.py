@@ -1,5 +1,6 @@
 """Compressed token tables: what is written is read, and what does not fit is refused."""
 
+import base64
 import json
 import zlib
 from pathlib import Path
@@ -287,6 +288,12 @@ def test_a_block_in_another_row_is_refused(tmp_path: Path):
             read_compressed(tmp_path / "c.parquet")
 
 
+def array(values: np.ndarray) -> dict:
+    packed = pa.compress(values.tobytes(), codec="zstd", asbytes=True)
+    text = base64.b64encode(packed).decode()
+    return {"dtype": values.dtype.name, "shape": list(values.shape), "zstd": text}
+
+
 def set_model(name: str, **values):
     def change(content: dict) -> dict:
         content["model"][name] |= values
@@ -309,6 +316,10 @@ def set_model(name: str, **values):
         (set_model("codes", dtype="float64"), "damaged"),
         (set_model("codes", zstd="%%"), "damaged"),
         (set_model("codes", zstd="AAAA"), "damaged"),
+        (set_model("codes", **array(np.full(8192, 81, np.uint8))), "levels that there are not"),
+        (set_model("codes", **array(np.full(8192, 7, np.uint16))), "levels that there are not"),
+        (set_model("bucket", **array(np.full(8192, 7, np.uint16))), "not of 8192 ids"),
+        (set_model("steps", **array(np.full((33, 255), 7, np.uint8))), "steps have the shape"),
         (
             lambda c: {**c, "tokens": {**c["tokens"], "vocabulary": {"size": 9, "codebooks": 1}}},
             "damaged",
@@ -334,6 +345,16 @@ def test_other_files_are_told_apart(tmp_path: Path):
     (tmp_path / "c.parquet").write_bytes((tmp_path / "b.parquet").read_bytes()[:-20])
     with pytest.raises(DataError, match="not a whole parquet file"):
         CompressedTable(tmp_path / "c.parquet")
+
+
+def test_an_order_that_cannot_be_kept_is_said(
+    trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("treasure.tokens.compressed.steps._LARGEST_DIGIT", 0)
+    artefact, path = trained
+    with pytest.raises(DataError, match=r"qcd_3_tokenized\.parquet: a particle stands .* places"):
+        write(path, tmp_path / "b.parquet", variant="order_free", tokenizer=artefact)
+    assert not (tmp_path / "b.parquet").exists()
 
 
 def test_a_damaged_token_table_is_not_compressed(tmp_path: Path):

@@ -24,6 +24,7 @@ __all__ = ["read_block", "write_block"]
 
 _HEAD, _TAIL = struct.Struct("<II"), struct.Struct("<I")
 _MODULUS = 1 << 32
+_MOST_PARTICLES = (1 << 31) - 1  # of a row group: places in a list are int32
 
 
 def write_block(coder: Coder, ids: Ids, counts: Counts) -> bytes:
@@ -50,6 +51,8 @@ def read_block(coder: Coder, block: Any, counts: Counts, codebooks: int) -> Ids:
         raise ValueError("the checksum of the block does not fit")
     number, of_ids = _HEAD.unpack(content[: _HEAD.size])
     particles = int(counts.sum())
+    if particles > _MOST_PARTICLES:
+        raise ValueError(f"n_constituents of {particles} particles")
     if (particles * codebooks) % _MODULUS != number:
         raise ValueError(
             f"{number} ids are coded, but n_constituents wants {particles * codebooks}"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from treasure.tokens.compressed.frequencies import (
     Call,
     Levels,
+    check_levels,
     joined,
     levels,
     pack_calls,
@@ -82,7 +83,8 @@ class ClassCoder:
     ) -> ClassCoder:
         """The coder of what a file kept; ValueError where shapes do not fit."""
         rows = arrays["levels"]
-        if rows.ndim != 3 or rows.shape[::2] != (codebooks, alphabet) or not rows.shape[1]:
+        check_levels(rows)
+        if rows.shape not in {(codebooks, n + 1, alphabet) for n in range(MOST_CLASSES)}:
             raise ValueError(f"levels have the shape {rows.shape}")
         return cls(rows)
 

@@ -26,6 +26,7 @@ __all__ = [
     "Levels",
     "Symbols",
     "bits",
+    "check_levels",
     "joined",
     "levels",
     "pack_calls",
@@ -53,6 +54,15 @@ def levels(counts: NDArray[np.integer[Any]]) -> Levels:
     with np.errstate(divide="ignore"):
         found = np.rint(_STEPS * np.log2(counts / top)) + _HIGHEST
     return np.where(counts > 0, np.maximum(found, 1), 0).astype(np.uint8)
+
+
+def check_levels(*arrays: NDArray[Any]) -> None:
+    """ValueError unless they are levels of tables."""
+    for array in arrays:
+        if array.dtype != np.uint8 or array.max(initial=0) > _HIGHEST:
+            raise ValueError("a table has levels that there are not")
+        if not array.ndim or array.shape[-1] > LARGEST_ALPHABET:
+            raise ValueError(f"a table has the shape {array.shape}")
 
 
 @dataclass(frozen=True)

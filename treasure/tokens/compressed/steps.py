@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from treasure.errors import DataError
 from treasure.tokens.compressed.frequencies import (
     Call,
     FrequencyTable,
     Levels,
     Symbols,
+    check_levels,
     joined,
     levels,
     pack_calls,
@@ -36,11 +36,9 @@ from treasure.tokens.compressed.frequencies import (
 )
 from treasure.tokens.compressed.rows import Counts, by_group, from_groups, insert, sort_jets
 
-__all__ = ["BUCKETS", "MOST_PARTICLES", "Parts", "StepCoder"]
+__all__ = ["BUCKETS", "Parts", "StepCoder"]
 
 BUCKETS = 256
-MOST_PARTICLES = 1 << 16
-"""A jet has fewer."""
 
 _RANGE = 8  # buckets
 _RANGES = BUCKETS // _RANGE + 1  # and one for the first particle
@@ -109,7 +107,7 @@ class StepCoder:
 
         Raises
         ------
-        DataError
+        ValueError
             If the order is to be kept, and is so different that no correction fits.
         """
         used, particles = np.zeros(len(order), dtype=np.int64), 0
@@ -138,7 +136,7 @@ class StepCoder:
                 steps += np.bincount(context * np.int64(BUCKETS) + step, minlength=steps.size)
             if len(pairs):
                 if digits.max(initial=0) > _LARGEST_DIGIT:
-                    raise DataError(
+                    raise ValueError(
                         f"a particle stands {digits.max()} places from where its pT belongs; up to"
                         f" {_LARGEST_DIGIT} can be kept: choose another variant, or order rebuilt"
                     )
@@ -165,16 +163,21 @@ class StepCoder:
         cls, arrays: Mapping[str, NDArray[Any]], alphabet: int, *, sort: bool, keep_order: bool
     ) -> StepCoder:
         """The coder of what a file kept; ValueError where shapes or values do not fit."""
-        steps, within = arrays["steps"], arrays["within"] if sort else None
-        for name in ("bucket", "codes", *(["within"] if sort else [])):
-            if arrays[name].shape != (alphabet,):
-                raise ValueError(f"{name} has the shape {arrays[name].shape}")
+        within = arrays["within"] if sort else None
+        bucket, steps, codes = (arrays[name] for name in ("bucket", "steps", "codes"))
+        if bucket.dtype != np.uint8 or not all(
+            array.shape == (alphabet,) for array in (bucket, codes, within) if array is not None
+        ):
+            raise ValueError(f"bucket, codes and within are not of {alphabet} ids")
         if steps.shape not in {(_RANGES * n, BUCKETS) for n in (1, len(_LEFT) + 1)}:
             raise ValueError(f"steps have the shape {steps.shape}")
-        correction = arrays["correction"] if sort and keep_order else None
-        if correction is not None and correction.shape != (isqrt(correction.size) ** 2,):
-            raise ValueError(f"the correction has the shape {correction.shape}")
-        bucket, codes = arrays["bucket"], arrays["codes"]
+        check_levels(steps, codes)
+        correction = None
+        if sort and keep_order:
+            correction = arrays["correction"]
+            check_levels(correction)
+            if correction.shape != (max(isqrt(correction.size), 1) ** 2,):
+                raise ValueError(f"the correction has the shape {correction.shape}")
         return cls(bucket, within, steps, codes, sort=sort, correction=correction)
 
     # Coding ---------------------------------------------------------------------------------------

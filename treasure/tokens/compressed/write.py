@@ -18,7 +18,6 @@ from treasure.store import atomic_file, canonical_json, fingerprint
 from treasure.tokens.compressed.block import read_block, write_block
 from treasure.tokens.compressed.classes import Counts, Ids
 from treasure.tokens.compressed.model import Coder, Order, Variant, check, fit, to_json
-from treasure.tokens.compressed.steps import MOST_PARTICLES
 from treasure.tokens.compressed.table import (
     CODED,
     FORMAT_VERSION,
@@ -98,7 +97,10 @@ def write_compressed(
         codes = None
         if tokenizer is not None and metadata.codebooks == 1:
             codes = pt_order(tokenizer, metadata)
-        coder = fit(lambda: _parts(table), metadata, variant, order, codes)
+        try:
+            coder = fit(lambda: _parts(table), metadata, variant, order, codes)
+        except ValueError as error:
+            raise DataError(f"{table.path}: {error}") from error
         model = to_json(coder)
         content = {
             "format_version": FORMAT_VERSION,
@@ -176,18 +178,8 @@ def pt_order(tokenizer: str | Path, metadata: TokenMetadata) -> NDArray[np.uint3
 
 
 def ids_and_counts(chunk: pa.Table, metadata: TokenMetadata) -> tuple[Ids, Counts]:
-    """Ids (P, Q) and particles of each jet (N,) of rows of a token table.
-
-    Raises
-    ------
-    DataError
-        For a jet of more particles than can be coded.
-    """
+    """Ids (P, Q) and particles of each jet (N,) of rows of a token table."""
     counts = chunk["n_constituents"].to_numpy().astype(np.int64)
-    if counts.max(initial=0) >= MOST_PARTICLES:
-        raise DataError(
-            f"a jet with {counts.max()} particles; fewer than {MOST_PARTICLES} can be coded"
-        )
     flat = pc.list_flatten(chunk["tokens"])
     if metadata.codebooks > 1:
         flat = pc.list_flatten(flat)
