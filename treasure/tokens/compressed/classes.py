@@ -19,7 +19,7 @@ from treasure.tokens.compressed.frequencies import (
     tables,
     unpacker,
 )
-from treasure.tokens.compressed.rows import by_group, from_groups
+from treasure.tokens.compressed.rows import by_group, from_groups, group_sizes
 
 __all__ = ["ClassCoder", "classes_of", "classes_that_pay"]
 
@@ -108,7 +108,7 @@ class ClassCoder:
         """The ids (P, Q) of words."""
         decoder = unpacker(words)
         classes = classes_of(counts, self.classes)
-        sizes = np.bincount(classes, minlength=self.classes)
+        sizes = group_sizes(classes, self.classes)
         return np.stack(
             [from_groups(joined(decoder, sizes, t), classes, sizes) for t in self._tables], axis=1
         )

@@ -14,7 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["by_group", "from_groups", "insert", "sort_jets"]
+__all__ = ["by_group", "from_groups", "group_sizes", "insert", "sort_jets"]
 
 Symbols = NDArray[np.int32]
 Groups = NDArray[np.uint8]
@@ -28,9 +28,12 @@ def _compiled(function: Callable[..., Any]) -> Any:
         return numba.njit(function)
 
 
-def _by_group(values: Any, groups: Groups, sizes: Counts, found: Symbols) -> None:
+def _count(groups: Groups, sizes: Counts) -> None:
     for group in groups:
         sizes[group] += 1
+
+
+def _by_group(values: Any, groups: Groups, sizes: Counts, found: Symbols) -> None:
     place = np.cumsum(sizes) - sizes
     for row in range(len(groups)):
         group = groups[row]
@@ -74,15 +77,23 @@ def _insert(digits: Symbols, counts: Counts, ordered: Symbols, found: Symbols) -
         first += count
 
 
+_compiled_count = _compiled(_count)
 _compiled_by_group, _compiled_from_groups = _compiled(_by_group), _compiled(_from_groups)
 _compiled_sort_jets, _compiled_insert = _compiled(_sort_jets), _compiled(_insert)
+
+
+def group_sizes(groups: Groups, number: int) -> Counts:
+    """How many rows each group has, (number,)."""
+    sizes = np.zeros(number, dtype=np.int64)
+    _compiled_count(groups, sizes)
+    return sizes
 
 
 def by_group(
     values: NDArray[Any], groups: Groups, number: int
 ) -> tuple[Symbols, NDArray[np.int64]]:
     """Values (n,) group by group, each in its order; and the sizes of the groups (number,)."""
-    sizes, found = np.zeros(number, dtype=np.int64), np.empty(len(values), dtype=np.int32)
+    sizes, found = group_sizes(groups, number), np.empty(len(values), dtype=np.int32)
     _compiled_by_group(values, groups, sizes, found)
     return found, sizes
 

@@ -34,7 +34,14 @@ from treasure.tokens.compressed.frequencies import (
     tables,
     unpacker,
 )
-from treasure.tokens.compressed.rows import Counts, by_group, from_groups, insert, sort_jets
+from treasure.tokens.compressed.rows import (
+    Counts,
+    by_group,
+    from_groups,
+    group_sizes,
+    insert,
+    sort_jets,
+)
 
 __all__ = ["BUCKETS", "Parts", "StepCoder"]
 
@@ -209,7 +216,7 @@ class StepCoder:
         """The ids (P, 1) of words; ValueError for a code behind the last one."""
         decoder = unpacker(words)
         buckets = self._decoded_buckets(decoder, counts)
-        used = np.bincount(buckets, minlength=BUCKETS)
+        used = group_sizes(buckets, BUCKETS)
         places = joined(decoder, used, self._code_tables)
         places += np.repeat(self._first, used)
         if places.max(initial=0) >= len(self._order):
@@ -218,7 +225,8 @@ class StepCoder:
         if self._correction is not None:
             base = isqrt(len(self._correction))
             pairs = decoder.decode(self._digit_tables[0].coder_model, (len(ids) + 1) // 2)
-            digits = np.stack(np.divmod(pairs, np.int32(base)), axis=1).reshape(-1)
+            of_pairs = np.divmod(np.arange(base**2, dtype=np.int32), np.int32(base))
+            digits = np.stack(of_pairs, axis=1)[pairs].reshape(-1)
             ids = insert(digits, counts, ids)
         return ids[:, None]
 
@@ -228,7 +236,7 @@ class StepCoder:
         for number, rows, left in _rounds(counts):
             before = before[: len(rows)]
             context = self._context(number, before, left)
-            used = np.bincount(context, minlength=len(self._step_tables))
+            used = group_sizes(context, len(self._step_tables))
             steps = from_groups(joined(decoder, used, self._step_tables), context, used)
             before = before + steps.astype(np.uint8)
             buckets[rows] = before
