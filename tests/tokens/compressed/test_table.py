@@ -368,6 +368,20 @@ def test_a_damaged_token_table_is_not_compressed(tmp_path: Path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.parquet"]
 
 
+def test_ids_out_of_range_are_not_compressed(tmp_path: Path):
+    path = table_of(tmp_path / "a.parquet", [[1], [15]], size=16)
+    plain = pq.read_table(path)
+    counts = pq.ParquetFile(path).metadata.metadata[b"treasure_counts"].decode()
+    cells = pa.array([[1], [16]], pa.list_(pa.int32()))
+    wrong = plain.set_column(11, plain.schema.field(11), cells).cast(plain.schema)
+    with pq.ParquetWriter(path, plain.schema) as writer:
+        writer.write_table(wrong)
+        writer.add_key_value_metadata({"treasure_counts": counts})
+    with pytest.raises(DataError, match=r"rows 0 to 1: ids from 1 to 16, but .* 0 to 15"):
+        write(path, tmp_path / "b.parquet")
+    assert not (tmp_path / "b.parquet").exists()
+
+
 def test_without_constriction_the_message_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
