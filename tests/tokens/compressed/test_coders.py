@@ -36,7 +36,8 @@ def decoded(words: list[int], frequencies: list[int], number: int) -> list[int]:
 )
 def test_words_are_those_of_the_specification(counts: list[int], seed: int, number: int):
     table = FrequencyTable(levels(np.array(counts)))
-    symbols = np.random.default_rng(seed).integers(0, len(counts), number).astype(np.int32)
+    occurring = np.append(np.flatnonzero(counts), 0 if any(counts) else 1)[: max(len(counts), 1)]
+    symbols = np.random.default_rng(seed).choice(occurring, number).astype(np.int32)
     words = pack_calls([(symbols, table)])
     assert decoded(words.tolist(), table.frequencies.tolist(), number) == symbols.tolist()
 

@@ -78,17 +78,17 @@ class FrequencyTable:
 
     @cached_property
     def frequencies(self) -> NDArray[np.int64]:
-        """Integers from 1, whose sum is 2^24; of at least two symbols, as the coder wants."""
-        count = max(len(self.levels), 2)
-        weights = np.zeros(count, dtype=np.int64)
-        weights[: len(self.levels)] = np.where(
-            self.levels > 0,
-            _MANTISSAS[self.levels % _STEPS] << (self.levels // _STEPS).astype(np.int64),
-            0,
-        )
+        """Integers from 1, whose sum is 2^24, of the symbols up to the last one that occurs.
+
+        Two symbols at least, as the coder wants; fewer are found faster.
+        """
+        count = int(np.flatnonzero(self.levels).max(initial=0)) + 1
+        used = self.levels[:count].astype(np.int64)
+        weights = np.zeros(max(count, 2), dtype=np.int64)
+        weights[: len(used)] = np.where(used > 0, _MANTISSAS[used % _STEPS] << used // _STEPS, 0)
         if not weights.any():
             weights[:] = 1
-        free = (1 << PRECISION) - count
+        free = (1 << PRECISION) - len(weights)
         found: NDArray[np.int64] = 1 + weights * free // weights.sum()
         found[np.argmax(weights)] += (1 << PRECISION) - found.sum()
         return found

@@ -14,14 +14,25 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["by_group", "from_groups", "group_sizes", "insert", "sort_jets"]
+__all__ = [
+    "Counts",
+    "Groups",
+    "Symbols",
+    "by_group",
+    "compiled",
+    "from_groups",
+    "group_sizes",
+    "insert",
+    "sort_jets",
+]
 
 Symbols = NDArray[np.int32]
 Groups = NDArray[np.uint8]
 Counts = NDArray[np.int64]
 
 
-def _compiled(function: Callable[..., Any]) -> Any:
+def compiled(function: Callable[..., Any]) -> Any:
+    """The same, compiled, and kept on disk where that is possible."""
     try:
         return numba.njit(cache=True)(function)
     except RuntimeError:  # no directory that may be written
@@ -77,9 +88,9 @@ def _insert(digits: Symbols, counts: Counts, ordered: Symbols, found: Symbols) -
         first += count
 
 
-_compiled_count = _compiled(_count)
-_compiled_by_group, _compiled_from_groups = _compiled(_by_group), _compiled(_from_groups)
-_compiled_sort_jets, _compiled_insert = _compiled(_sort_jets), _compiled(_insert)
+_compiled_count = compiled(_count)
+_compiled_by_group, _compiled_from_groups = compiled(_by_group), compiled(_from_groups)
+_compiled_sort_jets, _compiled_insert = compiled(_sort_jets), compiled(_insert)
 
 
 def group_sizes(groups: Groups, number: int) -> Counts:

@@ -34,6 +34,7 @@ from treasure.tokens.compressed.frequencies import (
     tables,
     unpacker,
 )
+from treasure.tokens.compressed.rounds import BUCKETS, RANGES, Rounds
 from treasure.tokens.compressed.rows import (
     Counts,
     by_group,
@@ -45,11 +46,7 @@ from treasure.tokens.compressed.rows import (
 
 __all__ = ["BUCKETS", "Parts", "StepCoder"]
 
-BUCKETS = 256
-
-_RANGE = 8  # buckets
-_RANGES = BUCKETS // _RANGE + 1  # and one for the first particle
-# Particles left, this one included, at which a range ends.
+# Particles left, this one included, from which on there is another range.
 _LEFT = (5, 13, 31)
 # Below, all numbers of particles left are one range: the tables would cost more than they save.
 _PARTICLES_FOR_LEFT = 1_000_000
@@ -133,13 +130,13 @@ class StepCoder:
             within = np.empty(len(order), dtype=np.min_scalar_type(place.max()))
             within[order] = place
         ranges = len(_LEFT) + 1 if particles >= _PARTICLES_FOR_LEFT else 1
-        blank = np.zeros((_RANGES * ranges, BUCKETS), dtype=np.uint8)
+        blank = np.zeros((RANGES * ranges, BUCKETS), dtype=np.uint8)
         coder = cls(bucket, within, blank, levels(used), sort=sort, correction=None)
         steps = np.zeros(blank.size, dtype=np.int64)
         pairs = np.zeros((_LARGEST_DIGIT + 1) ** 2 if sort and keep_order else 0, dtype=np.int64)
         for ids, counts in parts():
             places, digits = coder._sorted(ids, counts)
-            for step, context in coder._contexts(coder._bucket[places], counts):
+            for step, context in coder._steps_of(coder._bucket[places], counts):
                 steps += np.bincount(context * np.int64(BUCKETS) + step, minlength=steps.size)
             if len(pairs):
                 if digits.max(initial=0) > _LARGEST_DIGIT:
@@ -176,7 +173,7 @@ class StepCoder:
             array.shape == (alphabet,) for array in (bucket, codes, within) if array is not None
         ):
             raise ValueError(f"bucket, codes and within are not of {alphabet} ids")
-        if steps.shape not in {(_RANGES * n, BUCKETS) for n in (1, len(_LEFT) + 1)}:
+        if steps.shape not in {(RANGES * n, BUCKETS) for n in (1, len(_LEFT) + 1)}:
             raise ValueError(f"steps have the shape {steps.shape}")
         check_levels(steps, codes)
         correction = None
@@ -193,7 +190,7 @@ class StepCoder:
         """Symbols and tables of the ids (P, 1) of jets with `counts` particles."""
         places, digits = self._sorted(ids, counts)
         buckets, found = self._bucket[places], []
-        for step, context in self._contexts(buckets, counts):
+        for step, context in self._steps_of(buckets, counts):
             found += split(*by_group(step, context, len(self._step_tables)), self._step_tables)
         codes = places - self._first[buckets]
         found += split(*by_group(codes, buckets, BUCKETS), self._code_tables)
@@ -232,53 +229,25 @@ class StepCoder:
 
     def _decoded_buckets(self, decoder: Any, counts: Counts) -> Bytes:
         buckets = np.empty(int(counts.sum()), dtype=np.uint8)
-        before = np.zeros(len(counts), dtype=np.uint8)
-        for number, rows, left in _rounds(counts):
-            before = before[: len(rows)]
-            context = self._context(number, before, left)
+        rounds = self._rounds(counts)
+        for context in rounds:
             used = group_sizes(context, len(self._step_tables))
-            steps = from_groups(joined(decoder, used, self._step_tables), context, used)
-            before = before + steps.astype(np.uint8)
-            buckets[rows] = before
+            rounds.take(joined(decoder, used, self._step_tables), context, used, buckets)
         return buckets
 
-    def _contexts(self, buckets: Bytes, counts: Counts) -> Iterator[tuple[Bytes, Bytes]]:
+    def _steps_of(self, buckets: Bytes, counts: Counts) -> Iterator[tuple[Symbols, Bytes]]:
         """Steps and contexts of the first particles of all jets, of the second ones, …"""
-        before = np.zeros(len(counts), dtype=np.uint8)
-        for number, rows, left in _rounds(counts):
-            here, before = buckets[rows], before[: len(rows)]
-            yield here - before, self._context(number, before, left)
-            before = here
+        rounds = self._rounds(counts)
+        for context in rounds:
+            yield rounds.steps(buckets), context
 
-    def _context(self, number: int, before: Bytes, left: Counts) -> Bytes:
-        found = before // _RANGE if number else np.full(len(before), _RANGES - 1, dtype=np.uint8)
-        if len(self._steps) == _RANGES:
-            return found
-        return found + _LEFT_RANGES[np.minimum(left, len(_LEFT_RANGES) - 1)]
+    def _rounds(self, counts: Counts) -> Rounds:
+        return Rounds(counts, _LEFT[: len(self._steps) // RANGES - 1])
 
     def _sorted(self, ids: Symbols, counts: Counts) -> tuple[Symbols, Symbols]:
         """Places of codes in the order in which they are coded, and digits of the correction."""
         places = self._place[ids[:, 0]]
         return sort_jets(places, counts) if self.sort else (places, np.zeros(0, dtype=np.int32))
-
-
-_LEFT_RANGES = (np.searchsorted(_LEFT, np.arange(max(_LEFT) + 1), side="right") * _RANGES).astype(
-    np.uint8
-)
-
-
-def _rounds(counts: Counts) -> Iterator[tuple[int, NDArray[np.int64], Counts]]:
-    """For the first particles of all jets, then the second, …: rows, and particles left.
-
-    Jets come by falling number of particles, so that those of a round are the first of the last.
-    """
-    by_size = np.argsort(-counts, kind="stable")
-    sizes = counts[by_size]
-    starts = (np.cumsum(counts) - counts)[by_size]
-    ascending = sizes[::-1]
-    for number in range(int(sizes[0]) if len(sizes) else 0):
-        jets = len(sizes) - int(np.searchsorted(ascending, number, side="right"))
-        yield number, starts[:jets] + number, sizes[:jets] - number
 
 
 def _paired(digits: Symbols, base: int) -> Symbols:
