@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 
 from treasure.tokens.compressed.classes import ClassCoder, classes_of, classes_that_pay
 from treasure.tokens.compressed.frequencies import FrequencyTable, bits, levels, pack_calls
-from treasure.tokens.compressed.rows import by_group, from_groups, insert, sort_jets
+from treasure.tokens.compressed.rows import (
+    by_group,
+    from_groups,
+    insert,
+    look_up,
+    paired,
+    sort_jets,
+)
 from treasure.tokens.compressed.steps import StepCoder
 
 
@@ -36,7 +43,7 @@ def decoded(words: list[int], frequencies: list[int], number: int) -> list[int]:
 )
 def test_words_are_those_of_the_specification(counts: list[int], seed: int, number: int):
     table = FrequencyTable(levels(np.array(counts)))
-    occurring = np.append(np.flatnonzero(counts), 0 if any(counts) else 1)[: max(len(counts), 1)]
+    occurring = np.flatnonzero(counts) if any(counts) else np.arange(2)
     symbols = np.random.default_rng(seed).choice(occurring, number).astype(np.int32)
     words = pack_calls([(symbols, table)])
     assert decoded(words.tolist(), table.frequencies.tolist(), number) == symbols.tolist()
@@ -114,7 +121,7 @@ def test_the_stored_order_comes_back_from_its_digits(sizes: list[int], seed: int
     counts = np.array(sizes, dtype=np.int64)
     places = rng.integers(0, 30, counts.sum()).astype(np.int32)
     ordered, digits = sort_jets(places, counts)
-    np.testing.assert_array_equal(insert(digits, counts, ordered), places)
+    np.testing.assert_array_equal(insert(paired(digits, 50), 50, counts, ordered), places)
     first = 0
     for n in sizes:
         jet = places[first : first + n]
@@ -128,7 +135,8 @@ def test_the_stored_order_comes_back_from_its_digits(sizes: list[int], seed: int
 
 def test_digits_of_a_damaged_file_stay_in_their_jet():
     counts = np.array([3, 2], dtype=np.int64)
-    found = insert(np.full(5, 100, np.int32), counts, np.array([1, 2, 3, 4, 5], np.int32))
+    pairs = np.full(3, 99, dtype=np.int32)
+    found = insert(pairs, 10, counts, np.array([1, 2, 3, 4, 5], np.int32))
     assert sorted(found[:3]) == [1, 2, 3] and sorted(found[3:]) == [4, 5]
 
 
@@ -154,3 +162,12 @@ def test_classes_are_bins_of_the_relative_rank():
     assert classes_of(np.array([4, 0, 2]), 2).tolist() == [0, 0, 1, 1, 0, 1]
     assert classes_of(np.array([3]), 16).tolist() == [0, 5, 10]
     assert [classes_that_pay(n, 8192) for n in (0, 100_000, 10**9)] == [1, 2, 16]
+
+
+def test_a_code_behind_the_last_one_is_refused():
+    groups, sizes = np.array([0, 1, 0], np.uint8), np.array([2, 1])
+    first, order = np.array([0, 2], np.int32), np.array([7, 5, 9], np.int32)
+    codes = np.array([1, 0, 0], np.int32)  # of the first and the third row, then of the second
+    assert look_up(codes, groups, sizes, first, order).tolist() == [5, 9, 7]
+    with pytest.raises(ValueError, match="behind the last one"):
+        look_up(codes + 1, groups, sizes, first, order)

@@ -23,6 +23,8 @@ __all__ = [
     "from_groups",
     "group_sizes",
     "insert",
+    "look_up",
+    "paired",
     "sort_jets",
 ]
 
@@ -60,6 +62,21 @@ def _from_groups(values: Symbols, groups: Groups, sizes: Counts, found: Symbols)
         place[group] += 1
 
 
+def _look_up(
+    codes: Symbols, groups: Groups, sizes: Counts, first: Symbols, order: Symbols, found: Symbols
+) -> bool:
+    place = np.cumsum(sizes) - sizes
+    fits = True
+    for row in range(len(groups)):
+        group = groups[row]
+        entry = first[group] + codes[place[group]]
+        place[group] += 1
+        if entry >= len(order):
+            entry, fits = 0, False
+        found[row] = order[entry]
+    return fits
+
+
 def _sort_jets(places: Symbols, counts: Counts, digits: Symbols) -> None:
     first = 0
     for count in counts:
@@ -73,13 +90,14 @@ def _sort_jets(places: Symbols, counts: Counts, digits: Symbols) -> None:
         first += count
 
 
-def _insert(digits: Symbols, counts: Counts, ordered: Symbols, found: Symbols) -> None:
+def _insert(pairs: Symbols, base: int, counts: Counts, ordered: Symbols, found: Symbols) -> None:
     queue = np.empty(counts.max(), dtype=np.int32)
     first = 0
     for count in counts:
         for row in range(count):
-            # Digits of a damaged file may point before the first particle.
-            digit = min(digits[first + row], row)
+            pair = pairs[(first + row) // 2]
+            digit = pair % base if (first + row) % 2 else pair // base
+            digit = min(digit, row)  # those of a damaged file may point before the jet
             for step in range(digit):
                 queue[row - step] = queue[row - step - 1]
             queue[row - digit] = row
@@ -88,6 +106,7 @@ def _insert(digits: Symbols, counts: Counts, ordered: Symbols, found: Symbols) -
         first += count
 
 
+_compiled_look_up = compiled(_look_up)
 _compiled_count = compiled(_count)
 _compiled_by_group, _compiled_from_groups = compiled(_by_group), compiled(_from_groups)
 _compiled_sort_jets, _compiled_insert = compiled(_sort_jets), compiled(_insert)
@@ -116,6 +135,22 @@ def from_groups(values: Symbols, groups: Groups, sizes: Counts) -> Symbols:
     return found
 
 
+def look_up(
+    codes: Symbols, groups: Groups, sizes: Counts, first: Symbols, order: Symbols
+) -> Symbols:
+    """Of codes, which come group by group: ``order[first[group] + code]`` for each row.
+
+    Raises
+    ------
+    ValueError
+        If this is behind the end of `order`.
+    """
+    found = np.empty(len(groups), dtype=np.int32)
+    if not _compiled_look_up(codes, groups, sizes, first, order, found):
+        raise ValueError("a code behind the last one")
+    return found
+
+
 def sort_jets(places: Symbols, counts: Counts) -> tuple[Symbols, Symbols]:
     """Places in the order of pT (P,), rising in each jet, and the digits (P,) of the old order."""
     found, digits = places.copy(), np.zeros(len(places), dtype=np.int32)
@@ -123,9 +158,16 @@ def sort_jets(places: Symbols, counts: Counts) -> tuple[Symbols, Symbols]:
     return found, digits
 
 
-def insert(digits: Symbols, counts: Counts, ordered: Symbols) -> Symbols:
-    """What was `ordered` (P,) in each jet, in the order that `digits` (P,) tell."""
+def paired(digits: Symbols, base: int) -> Symbols:
+    """Two digits as one symbol, (P + 1) // 2 of them; the last digit may stand alone."""
+    even = np.zeros(len(digits) + len(digits) % 2, dtype=np.int32)
+    even[: len(digits)] = digits
+    return even[0::2] * np.int32(base) + even[1::2]
+
+
+def insert(pairs: Symbols, base: int, counts: Counts, ordered: Symbols) -> Symbols:
+    """What was `ordered` (P,) in each jet, in the order that paired digits tell."""
     found = np.empty(len(ordered), dtype=np.int32)
     if len(counts):
-        _compiled_insert(digits, counts, ordered, found)
+        _compiled_insert(pairs, np.int32(base), counts, ordered, found)
     return found

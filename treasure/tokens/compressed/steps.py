@@ -38,9 +38,10 @@ from treasure.tokens.compressed.rounds import BUCKETS, RANGES, Rounds
 from treasure.tokens.compressed.rows import (
     Counts,
     by_group,
-    from_groups,
     group_sizes,
     insert,
+    look_up,
+    paired,
     sort_jets,
 )
 
@@ -144,7 +145,7 @@ class StepCoder:
                         f"a particle stands {digits.max()} places from where its pT belongs; up to"
                         f" {_LARGEST_DIGIT} can be kept: choose another variant, or order rebuilt"
                     )
-                pairs += np.bincount(_paired(digits, _LARGEST_DIGIT + 1), minlength=len(pairs))
+                pairs += np.bincount(paired(digits, _LARGEST_DIGIT + 1), minlength=len(pairs))
         correction = _squeezed(pairs) if len(pairs) else None
         found = levels(steps.reshape(blank.shape))
         return cls(bucket, within, found, coder._codes, sort=sort, correction=correction)
@@ -195,7 +196,7 @@ class StepCoder:
         codes = places - self._first[buckets]
         found += split(*by_group(codes, buckets, BUCKETS), self._code_tables)
         if self._correction is not None:
-            found.append((_paired(digits, isqrt(len(self._correction))), self._digit_tables[0]))
+            found.append((paired(digits, isqrt(len(self._correction))), self._digit_tables[0]))
         return found
 
     def kept(self, ids: Symbols, counts: Counts) -> Symbols:
@@ -214,17 +215,12 @@ class StepCoder:
         decoder = unpacker(words)
         buckets = self._decoded_buckets(decoder, counts)
         used = group_sizes(buckets, BUCKETS)
-        places = joined(decoder, used, self._code_tables)
-        places += np.repeat(self._first, used)
-        if places.max(initial=0) >= len(self._order):
-            raise ValueError("a code behind the last one")
-        ids = from_groups(self._order[places], buckets, used)
+        codes = joined(decoder, used, self._code_tables)
+        ids = look_up(codes, buckets, used, self._first, self._order)
         if self._correction is not None:
             base = isqrt(len(self._correction))
             pairs = decoder.decode(self._digit_tables[0].coder_model, (len(ids) + 1) // 2)
-            of_pairs = np.divmod(np.arange(base**2, dtype=np.int32), np.int32(base))
-            digits = np.stack(of_pairs, axis=1)[pairs].reshape(-1)
-            ids = insert(digits, counts, ids)
+            ids = insert(pairs, base, counts, ids)
         return ids[:, None]
 
     def _decoded_buckets(self, decoder: Any, counts: Counts) -> Bytes:
@@ -248,13 +244,6 @@ class StepCoder:
         """Places of codes in the order in which they are coded, and digits of the correction."""
         places = self._place[ids[:, 0]]
         return sort_jets(places, counts) if self.sort else (places, np.zeros(0, dtype=np.int32))
-
-
-def _paired(digits: Symbols, base: int) -> Symbols:
-    """Two digits as one symbol; the last one may stand alone."""
-    even = np.zeros(len(digits) + len(digits) % 2, dtype=np.int32)
-    even[: len(digits)] = digits
-    return even[0::2] * np.int32(base) + even[1::2]
 
 
 def _squeezed(pairs: NDArray[np.int64]) -> Levels:
