@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import awkward as ak
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -294,3 +295,19 @@ def test_files_are_closed_when_their_block_ends(tmp_path: Path):
         pass
     with pytest.raises(DataError, match="closed file"):
         next(table.chunks())
+
+
+def test_other_readers_read_the_encodings_that_are_written(tmp_path: Path):
+    table = rows([[i % 50] * (i % 7) for i in range(1000)])
+    write_tokens(tmp_path / "a.parquet", table, metadata())
+    group = pq.ParquetFile(tmp_path / "a.parquet").metadata.row_group(0)
+    encodings = {COLUMNS[n]: group.column(n).encodings for n in range(12)}
+    assert "BYTE_STREAM_SPLIT" in encodings["jet_pt"]
+    assert "DELTA_BINARY_PACKED" in encodings["event"]
+    assert "RLE_DICTIONARY" in encodings["tokens"]
+    sums = "sum(event)::DOUBLE, sum(jet_pt::DOUBLE), sum(n_constituents), sum(list_sum(tokens))"
+    found = duckdb.sql(f"SELECT {sums} FROM '{tmp_path / 'a.parquet'}'").fetchall()[0]
+    expected = [np.asarray(table[name]).astype(np.float64).sum() for name in ("event", "jet_pt")]
+    assert found == pytest.approx(
+        (*expected, sum(i % 7 for i in range(1000)), sum(i % 50 * (i % 7) for i in range(1000)))
+    )

@@ -91,6 +91,51 @@ def diff(
 
 
 @commands.command()
+def compress(
+    path: Annotated[Path, typer.Argument(help="A token table (parquet).")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Default: <stem>.compressed.parquet beside it."),
+    ] = None,
+    variant: Annotated[
+        Literal["static", "rank", "previous", "order_free"],
+        typer.Option(
+            help="What the probability of an id depends on: nothing, the place of its particle in"
+            " the jet, the id before it, or that of the particles as a set."
+        ),
+    ] = "previous",
+    order: Annotated[
+        Literal["stored", "rebuilt"],
+        typer.Option(
+            help="Of the particles of a jet (order_free). rebuilt: by falling pT of their ids; what"
+            " was stored otherwise is lost."
+        ),
+    ] = "stored",
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the tokenizer, for the pT of each id; order_free needs it."),
+    ] = None,
+) -> None:
+    """Compress a token table with an entropy coder, losslessly; checked by decoding it again."""
+    from treasure.cli.compression import compress_file
+
+    compress_file(path, output, variant, order, tokenizer)
+
+
+@commands.command()
+def decompress(
+    path: Annotated[Path, typer.Argument(help="A compressed token table.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Default: <stem>.parquet beside it.")
+    ] = None,
+) -> None:
+    """Write the token table that was compressed."""
+    from treasure.cli.compression import decompress_file
+
+    decompress_file(path, output)
+
+
+@commands.command()
 def config(
     name: Annotated[
         str, typer.Argument(help="A configuration in config/, or the path of a YAML file.")

@@ -17,9 +17,14 @@ def inspect_parquet(path: Path, shown_rows: int) -> None:
     """Print schema, ranges (from the statistics of the file), metadata and the first rows."""
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            _inspect(path, file, shown_rows)
+            if b"treasure_compressed_tokens" not in (file.metadata.metadata or {}):
+                _inspect(path, file, shown_rows)
+                return
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: cannot be read as parquet: {error}") from None
+    from treasure.cli.compression import inspect_compressed
+
+    inspect_compressed(path, shown_rows)
 
 
 def _inspect(path: Path, file: Any, shown_rows: int) -> None:

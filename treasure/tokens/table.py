@@ -21,11 +21,14 @@ from treasure.errors import DataError
 from treasure.store import atomic_file, canonical_json, fingerprint
 
 __all__ = [
+    "COMPRESSION_LEVEL",
+    "ENCODINGS",
     "FORMAT_VERSION",
     "ROW_GROUP",
     "TokenMetadata",
     "TokenTable",
     "TokenWriter",
+    "check_rows",
     "read_tokens",
     "schema",
     "write_tokens",
@@ -35,7 +38,12 @@ FORMAT_VERSION = 1
 ROW_GROUP = 100_000
 _KEY = "treasure_tokens"
 _COUNTS = "treasure_counts"
-_COMPRESSION_LEVEL = 9
+COMPRESSION_LEVEL = 9
+# Encodings that a measurement chose, see docs/compression.md; other columns are plain.
+ENCODINGS = {
+    **dict.fromkeys(("jet_pt", "jet_eta", "jet_phi", "jet_msoftdrop"), "BYTE_STREAM_SPLIT"),
+    **dict.fromkeys(("event", "jet_index", "n_constituents"), "DELTA_BINARY_PACKED"),
+}
 
 
 @dataclass(frozen=True)
@@ -137,8 +145,9 @@ class TokenWriter:
                 temporary,
                 self._schema,
                 compression="zstd",
-                compression_level=_COMPRESSION_LEVEL,
+                compression_level=COMPRESSION_LEVEL,
                 use_dictionary=["split", "tokens.list.element"],
+                column_encoding=ENCODINGS,
                 write_page_checksum=True,
                 version="2.6",
             )
@@ -179,7 +188,7 @@ class TokenWriter:
             rows = rows.select(self._schema.names).cast(self._schema)
         except (KeyError, ValueError, pa.ArrowException) as error:
             raise DataError(f"{self.path}: rows do not fit the token table: {error}") from error
-        _check(rows, self.metadata, str(self.path))
+        check_rows(rows, self.metadata, str(self.path))
         self._waiting.append(rows)
         self.rows += len(rows)
         self.particles += pc.sum(rows["n_constituents"]).as_py() or 0
@@ -240,7 +249,14 @@ class TokenTable:
         stored = self._file.metadata.metadata or {}
         text = stored.get(_KEY.encode())
         if text is None:
-            raise DataError(f"{self.path}: parquet, but no token table (no metadata {_KEY!r})")
+            hint = ""
+            if b"treasure_compressed_tokens" in stored:
+                hint = (
+                    "; it is a compressed one, which `treasure decompress` or read_compressed reads"
+                )
+            raise DataError(
+                f"{self.path}: parquet, but no token table (no metadata {_KEY!r}){hint}"
+            )
         try:
             content = json.loads(text)
             version = content["format_version"]
@@ -290,7 +306,7 @@ class TokenTable:
                 table = self._file.read_row_group(number, columns=list(columns or schema().names))
             except (pa.ArrowException, OSError, ValueError) as error:
                 raise DataError(f"{where}: damaged ({error}); get the file again") from error
-            _check(table, self.metadata, where)
+            check_rows(table, self.metadata, where)
             yield table
             first += rows
 
@@ -311,7 +327,7 @@ def read_tokens(path: str | Path, columns: Sequence[str] | None = None) -> pa.Ta
         return empty.select(list(columns)) if columns else empty
 
 
-def _check(rows: pa.Table, metadata: TokenMetadata, where: str) -> None:
+def check_rows(rows: pa.Table, metadata: TokenMetadata, where: str) -> None:
     """Ids within the vocabulary, and one for each constituent."""
     if "tokens" not in rows.column_names or not len(rows):
         return
