@@ -1,0 +1,328 @@
+"""Tokens as HEPTokens reads and writes them in parquet.
+
+A row is ``cls``, the constituents by falling pT, ``sep``, then ``pad``, all cut to 128 positions.
+Special tokens are 0 to 3, and a constituent's token is 4 + its code. `mask` is true where there is
+no padding; `type_ids` is 9 (``tracks``) for constituents and 0 elsewhere.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from treasure.errors import DataError
+from treasure.store import read_json, write_json
+from treasure.tokens.dialects.blocks import TokenBlock, TokenImport, token_blocks
+from treasure.tokens.dialects.dialect import Dialect, Options, Report
+from treasure.tokens.dialects.parquet import (
+    ParquetBlocks,
+    columns_of,
+    flat,
+    flat_lists,
+    parquet_writer,
+)
+from treasure.tokens.dialects.vocabulary import check_table, known_of, vocabulary_size
+from treasure.tokens.table import TokenTable
+
+__all__ = ["HEPTokens", "vocabulary_of"]
+
+POSITIONS = 128
+PAD, CLS, SEP, MASK = range(4)
+BASE = 4
+TRACKS, OTHER = 9, 0
+METADATA = "heptokens_token_vocabulary"
+
+_EVENT_TYPE = 10
+_NAMES = {
+    "tokens": ("tokens", "input_ids"),
+    "mask": ("mask", "attention_mask"),
+    "type_ids": ("type_ids", "token_type_ids"),
+}
+
+
+def vocabulary_of(size: int) -> dict[str, Any]:
+    """What HEPTokens says of a vocabulary with `size` codes of particles."""
+    return {
+        "version": 1,
+        "special_tokens": {"pad": PAD, "cls": CLS, "sep": SEP, "mask": MASK},
+        "event": {"type_id": _EVENT_TYPE, "inputs": [], "tokens": []},
+        "event_tokens": [],
+        "object_order": ["tracks"],
+        "objects": {
+            "tracks": {
+                "type_id": TRACKS,
+                "codebook_size": size,
+                "num_quantizers": 1,
+                "quantizers": [{"index": 0, "base": BASE, "size": size}],
+            }
+        },
+        "vocab_size": BASE + size,
+    }
+
+
+class HEPTokens(Dialect, kind="heptokens"):
+    """Rows of equal length with special tokens, mask and types."""
+
+    summary: ClassVar[str] = "HEPTokens: parquet, 128 positions with special tokens and mask"
+
+    @classmethod
+    def recognises(cls, source: Path) -> bool:
+        return bool({"mask", "attention_mask"} & set(columns_of(source)))
+
+    def write(self, source: Path, path: Path, options: Options) -> Report:
+        if path.suffix != ".parquet":
+            raise DataError(f"{path}: HEPTokens reads .parquet; give such a name")
+        vocabulary_file = path.with_name(f"{path.stem}.vocab.json")
+        report = Report(files=[path, vocabulary_file])
+        no_end = jets_cut = particles_cut = 0
+        with TokenTable(source) as table:
+            check_table(table, known_of(options), options)
+            if table.metadata.codebooks != 1:
+                raise DataError(
+                    f"{source}: {table.metadata.codebooks} codes a particle; this dialect is"
+                    " described for one. Export to heptokens-npz"
+                )
+            vocabulary = vocabulary_of(table.metadata.size)
+            metadata = {METADATA: json.dumps(vocabulary, sort_keys=True)}
+            name = table.metadata.source_file
+            with parquet_writer(path, _schema(), metadata) as writer:
+                for block in token_blocks(table):
+                    writer.write_table(_rows(block, name))
+                    over = np.maximum(block.counts - (POSITIONS - 1), 0)
+                    no_end += int((block.counts >= POSITIONS - 1).sum())
+                    jets_cut += int((over > 0).sum())
+                    particles_cut += int(over.sum())
+                    report.jets += len(block)
+                    report.particles += len(block.ids) - int(over.sum())
+            write_json(vocabulary_file, vocabulary)
+        report.losses.append(
+            "run, section and number of each jet, its split, pT, axis and soft-drop mass"
+        )
+        if jets_cut:
+            report.losses.append(
+                f"{particles_cut:,} particles of {jets_cut:,} jets with more than {POSITIONS - 1}"
+            )
+        if no_end:
+            report.losses.append(f"sep of {no_end:,} jets, which fill all {POSITIONS} positions")
+        return report
+
+    def read(self, source: Path, path: Path, options: Options) -> Report:
+        known = known_of(options)
+        with ParquetBlocks(source) as file:
+            columns = {key: _found(file, key, source) for key in ("tokens", "mask")}
+            if any(name in file.schema.names for name in _NAMES["type_ids"]):
+                columns["type_ids"] = _found(file, "type_ids", source)
+            extra = [n for n in ("label", "event_index") if n in file.schema.names]
+            others = sorted(set(file.schema.names) - set(columns.values()) - set(extra))
+            size = vocabulary_size(
+                source,
+                {
+                    "--vocabulary": options.vocabulary,
+                    "tokenizer or codebook": known.sizes.get("size"),
+                    **_stated(file, source),
+                },
+            )
+            if known.sizes.get("codebooks", 1) != 1:
+                raise DataError(f"{source}: one code a particle, but the tokenizer given has more")
+            with TokenImport(
+                source,
+                path,
+                options,
+                size=size,
+                features=known.features,
+                fingerprint=known.fingerprint,
+                event_known="event_index" in extra,
+            ) as table:
+                width: int | None = None
+                without_end = 0
+                for first, rows in file.blocks([*columns.values(), *extra]):
+                    where = f"{source}, rows {first} and on"
+                    parts: dict[str, NDArray[Any]] = {}
+                    for key, name in columns.items():
+                        kinds = "b" if key == "mask" else "iu"
+                        parts[key] = _matrix(rows[name], f"{where}, {name}", first, width, kinds)
+                        width = parts[key].shape[1]
+                    ids, counts, cut = _codes(parts, size, str(source), first)
+                    without_end += cut
+                    table.write(
+                        TokenBlock(
+                            ids,
+                            counts,
+                            _labels(rows, options, where),
+                            flat(rows["event_index"], f"{where}, event_index", "iu").astype(
+                                np.int64
+                            )
+                            if "event_index" in extra
+                            else np.arange(first, first + len(rows)),
+                        )
+                    )
+        report = table.report
+        if without_end:
+            report.notes.append(f"{without_end:,} jets fill their row, and may have lost particles")
+        if others:
+            report.losses.append(f"columns {', '.join(others)}")
+        if "label" not in extra and options.label is None:
+            report.notes.append("class -1: the file has no column label")
+        return report
+
+
+def _schema() -> pa.Schema:
+    return pa.schema(
+        [
+            pa.field("tokens", pa.list_(pa.int64(), POSITIONS)),
+            pa.field("mask", pa.list_(pa.bool_(), POSITIONS)),
+            pa.field("type_ids", pa.list_(pa.int64(), POSITIONS)),
+            pa.field("event_index", pa.int64()),
+            pa.field("source_file", pa.string()),
+            pa.field("label", pa.int64()),
+        ]
+    )
+
+
+def _rows(block: TokenBlock, source_file: str) -> pa.Table:
+    n = len(block)
+    tokens = np.full((n, POSITIONS), PAD, np.int64)
+    position = np.arange(POSITIONS)
+    particle = (position > 0) & (position <= block.counts[:, None])
+    slot = np.arange(len(block.ids)) - np.repeat(
+        np.cumsum(block.counts) - block.counts, block.counts
+    )
+    tokens[particle] = BASE + block.ids[slot < POSITIONS - 1]
+    tokens[:, 0] = CLS
+    ending = block.counts < POSITIONS - 1
+    tokens[np.flatnonzero(ending), block.counts[ending] + 1] = SEP
+    mask = position < block.counts[:, None] + 2
+    types = np.where(particle, TRACKS, OTHER)
+
+    def lists(values: NDArray[Any]) -> pa.Array:
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), POSITIONS)
+
+    columns = [
+        lists(tokens),
+        lists(mask),
+        lists(types.astype(np.int64)),
+        pa.array(block.event),
+        pa.array([source_file] * n, pa.string()),
+        pa.array(block.label),
+    ]
+    return pa.Table.from_arrays(columns, schema=_schema())
+
+
+def _found(file: ParquetBlocks, key: str, source: Path) -> str:
+    present = [name for name in _NAMES[key] if name in file.schema.names]
+    if len(present) != 1:
+        raise DataError(
+            f"{source}: columns {', '.join(file.schema.names[:8]) or 'none'}; one of"
+            f" {' or '.join(_NAMES[key])} was expected"
+        )
+    return present[0]
+
+
+def _matrix(
+    column: pa.ChunkedArray, where: str, first: int, width: int | None, kinds: str
+) -> NDArray[Any]:
+    """(n, width) of lists of equal length."""
+    values, lengths = flat_lists(column, where, kinds)
+    if width is None:
+        width = int(lengths[0]) if len(lengths) else 0
+    if (lengths != width).any():
+        row = int(np.argmax(lengths != width))
+        raise DataError(
+            f"{where}: row {first + row} has {lengths[row]} positions, the others {width}; all rows"
+            " of a file have the same number"
+        )
+    if values.dtype == np.uint64 and (values > 2**62).any():
+        raise DataError(f"{where}: a token of {values.max()}, which no vocabulary has")
+    rows = values.reshape(len(lengths), width)
+    return rows if kinds == "b" else rows.astype(np.int64)
+
+
+def _codes(
+    parts: dict[str, NDArray[Any]], size: int, where: str, first: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """Codes of the constituents, their numbers, and how many rows have no sep."""
+    tokens, mask = parts["tokens"], parts["mask"]
+
+    def refuse(bad: NDArray[np.bool_], found: str) -> None:
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise DataError(f"{where}, row {first + row}: {found}")
+
+    if mask.shape != tokens.shape:
+        raise DataError(f"{where}: rows of {tokens.shape[1]} tokens, but masks of {mask.shape[1]}")
+    rows, width = tokens.shape
+    length = mask.sum(axis=1)
+    position = np.arange(width)
+    refuse((mask != (position < length[:, None])).any(axis=1), "its mask has a hole")
+    refuse((~mask & (tokens != PAD)).any(axis=1), f"tokens other than {PAD} (pad) behind its mask")
+    refuse(length == 0, "no token at all")
+    if not rows:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), 0
+    refuse(tokens[:, 0] != CLS, f"does not begin with {CLS} (cls)")
+    ends = (tokens[np.arange(rows), length - 1] == SEP) & (length > 1)
+    refuse(~ends & (length < width), f"does not end with {SEP} (sep), though there is room for it")
+    counts = length - 1 - ends
+    particle = (position > 0) & (position <= counts[:, None])
+    wrong = particle & ((tokens < BASE) | (tokens >= BASE + size))
+    refuse(
+        wrong.any(axis=1),
+        f"token {tokens[wrong][0] if wrong.any() else ''} among the constituents; a vocabulary of"
+        f" {size} codes has {BASE} to {BASE + size - 1} there",
+    )
+    if "type_ids" in parts:
+        types = parts["type_ids"]
+        if types.shape != tokens.shape:
+            raise DataError(f"{where}: rows of {width} tokens, but {types.shape[1]} type_ids")
+        refuse(
+            (types != np.where(particle, TRACKS, OTHER)).any(axis=1),
+            f"type_ids other than {TRACKS} (tracks) for constituents and {OTHER} elsewhere; other"
+            " objects have no place in a token table",
+        )
+    return tokens[particle] - BASE, counts.astype(np.int64), int((~ends).sum())
+
+
+def _labels(rows: pa.Table, options: Options, where: str) -> NDArray[np.int64]:
+    if options.label is not None:
+        return np.full(len(rows), options.label, np.int64)
+    if "label" in rows.column_names:
+        label = flat(rows["label"], f"{where}, label", "iub").astype(np.int64)
+        if len(label) and (label.min() < -(2**31) or label.max() >= 2**31):
+            raise DataError(f"{where}: a label of {label.max()}, which does not fit int32")
+        return label
+    return np.full(len(rows), -1, np.int64)
+
+
+def _stated(file: ParquetBlocks, source: Path) -> dict[str, int | None]:
+    """K as the metadata of the file, and the JSON beside it, say it."""
+    said: dict[str, int | None] = {}
+    text = (file.schema.metadata or {}).get(METADATA.encode())
+    if text is not None:
+        try:
+            content = json.loads(text)
+        except ValueError as error:
+            raise DataError(f"{source}: its metadata {METADATA} is not JSON ({error})") from None
+        said["metadata of the file"] = _size(content, f"{source}, metadata {METADATA}")
+    beside = source.with_name(f"{source.stem}.vocab.json")
+    if beside.is_file():
+        said[beside.name] = _size(read_json(beside), str(beside))
+    return said
+
+
+def _size(content: Any, where: str) -> int:
+    try:
+        size = content["objects"]["tracks"]["codebook_size"]
+        if not isinstance(size, int) or isinstance(size, bool):
+            raise TypeError("codebook_size is no whole number")
+        expected = vocabulary_of(size)
+        for key in ("special_tokens", "objects", "vocab_size"):
+            if content[key] != expected[key]:
+                raise ValueError(f"{key} is {content[key]}, expected {expected[key]}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{where}: not a vocabulary of pad 0, cls 1, sep 2, mask 3 and one codebook of tracks"
+            f" ({type(error).__name__}: {error})"
+        ) from None
+    return size
