@@ -144,6 +144,10 @@ def status(
 
 _TOKENIZER = typer.Option(help="Folder of the tokenizer that made the tokens.")
 _CODEBOOK = typer.Option(help="npz file with the codebook, where there is no tokenizer.")
+_COLUMNS = typer.Option(
+    help="heptokens: parquet file for columns that have no place in a token table; import writes"
+    " it, export adds them again."
+)
 _NAMES = typer.Option("--name", metavar="N=NAME", help="What class N is called there; repeatable.")
 
 
@@ -162,6 +166,7 @@ def export_(
     ],
     tokenizer: Annotated[Path | None, _TOKENIZER] = None,
     codebook: Annotated[Path | None, _CODEBOOK] = None,
+    columns: Annotated[Path | None, _COLUMNS] = None,
     name: Annotated[list[str] | None, _NAMES] = None,
 ) -> None:
     """Write a table in the format of another project, and say what is lost.
@@ -172,7 +177,9 @@ def export_(
     from treasure.cli.dialects import export_table, parse_names
     from treasure.tokens.dialects import Options
 
-    options = Options(tokenizer=tokenizer, codebook=codebook, names=parse_names(name or []))
+    options = Options(
+        tokenizer=tokenizer, codebook=codebook, columns=columns, names=parse_names(name or [])
+    )
     export_table(source, destination, dialect, options)
 
 
@@ -208,6 +215,7 @@ def import_(
             " file says, else hash for jets and unknown for tokens."
         ),
     ] = None,
+    columns: Annotated[Path | None, _COLUMNS] = None,
     tree: Annotated[
         str | None, typer.Option(help="TTree of a ROOT file; default: the only one, or 'tree'.")
     ] = None,
@@ -227,6 +235,7 @@ def import_(
         names=parse_names(name or []),
         dataset=dataset,
         split=split,
+        columns=columns,
         tree=tree,
     )
     import_table(source, destination, dialect, options)

@@ -6,7 +6,6 @@ nothing is unpickled. The encoder is not among them.
 
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from treasure.config.tokenizer import ModelConfig, TokenizerConfig
 from treasure.errors import DataError
 from treasure.store import checksums
+from treasure.tokenizer.arrays import read_npz
 from treasure.tokenizer.artefact import Tokenizer
 from treasure.tokenizer.calibration import Calibration
 from treasure.tokenizer.normformer import NormFormer
@@ -179,13 +179,7 @@ def _standardisation(
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; arrays of gabbro's tokenizer were expected")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
-    except (BadZipFile, OSError, ValueError, EOFError, AttributeError) as error:
-        raise DataError(f"{path}: not a whole npz file of plain arrays ({error})") from error
+    found = read_npz(path)
     for name, values in found.items():
         if values.dtype.kind != "f" or not np.isfinite(values).all():
             raise DataError(f"{path}: {name} is {values.dtype}, or not finite; get the file again")

@@ -36,6 +36,9 @@ class Options:
     split
         ``hash`` (of run, section and event), one split for all jets, or ``unknown``; default:
         ``hash`` in jet tables, ``unknown`` in token tables. Import only.
+    columns
+        ``heptokens``: a parquet file for the columns that a token table has no place for; an
+        import writes it, an export adds them again.
     tree
         TTree of a ROOT file; default: the only one, or ``tree``. Import only.
     """
@@ -47,6 +50,7 @@ class Options:
     names: Mapping[int, str] = field(default_factory=dict)
     dataset: str | None = None
     split: Literal["hash", "train", "val", "test", "unknown"] | None = None
+    columns: Path | None = None
     tree: str | None = None
 
 

@@ -6,6 +6,8 @@ no padding; `type_ids` is 9 (``tracks``) for constituents and 0 elsewhere.
 """
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,8 +16,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from treasure.errors import DataError
-from treasure.store import read_json, write_json
+from treasure.store import read_json, write_text
 from treasure.tokens.dialects.blocks import TokenBlock, TokenImport, token_blocks
+from treasure.tokens.dialects.columns import kept_columns
 from treasure.tokens.dialects.dialect import Dialect, Options, Report
 from treasure.tokens.dialects.parquet import (
     ParquetBlocks,
@@ -36,6 +39,7 @@ TRACKS, OTHER = 9, 0
 METADATA = "heptokens_token_vocabulary"
 
 _EVENT_TYPE = 10
+_OWN = ("tokens", "mask", "type_ids", "event_index", "label")
 _NAMES = {
     "tokens": ("tokens", "input_ids"),
     "mask": ("mask", "attention_mask"),
@@ -86,18 +90,20 @@ class HEPTokens(Dialect, kind="heptokens"):
                     " described for one. Export to heptokens-npz"
                 )
             vocabulary = vocabulary_of(table.metadata.size)
-            metadata = {METADATA: json.dumps(vocabulary, sort_keys=True)}
-            name = table.metadata.source_file
-            with parquet_writer(path, _schema(), metadata) as writer:
+            with (
+                kept_columns(options.columns, len(table), _OWN) as kept,
+                parquet_writer(path, _schema(vocabulary, kept.schema)) as writer,
+            ):
                 for block in token_blocks(table):
-                    writer.write_table(_rows(block, name))
+                    rows = _rows(block, table.metadata.source_file, kept.take(len(block)))
+                    writer.write_table(rows.select(writer.schema.names).cast(writer.schema))
                     over = np.maximum(block.counts - (POSITIONS - 1), 0)
                     no_end += int((block.counts >= POSITIONS - 1).sum())
                     jets_cut += int((over > 0).sum())
                     particles_cut += int(over.sum())
                     report.jets += len(block)
                     report.particles += len(block.ids) - int(over.sum())
-            write_json(vocabulary_file, vocabulary)
+            write_text(vocabulary_file, json.dumps(vocabulary, indent=2) + "\n")
         report.losses.append(
             "run, section and number of each jet, its split, pT, axis and soft-drop mass"
         )
@@ -116,7 +122,8 @@ class HEPTokens(Dialect, kind="heptokens"):
             if any(name in file.schema.names for name in _NAMES["type_ids"]):
                 columns["type_ids"] = _found(file, "type_ids", source)
             extra = [n for n in ("label", "event_index") if n in file.schema.names]
-            others = sorted(set(file.schema.names) - set(columns.values()) - set(extra))
+            used = {*columns.values(), *extra}
+            others = [name for name in file.schema.names if name not in used]
             size = vocabulary_size(
                 source,
                 {
@@ -127,18 +134,24 @@ class HEPTokens(Dialect, kind="heptokens"):
             )
             if known.sizes.get("codebooks", 1) != 1:
                 raise DataError(f"{source}: one code a particle, but the tokenizer given has more")
-            with TokenImport(
-                source,
-                path,
-                options,
-                size=size,
-                features=known.features,
-                fingerprint=known.fingerprint,
-                event_known="event_index" in extra,
-            ) as table:
+            keeping = options.columns if others else None
+            with (
+                TokenImport(
+                    source,
+                    path,
+                    options,
+                    size=size,
+                    features=known.features,
+                    fingerprint=known.fingerprint,
+                    event_known="event_index" in extra,
+                ) as table,
+                _keeper(keeping, file.schema, others) as keep,
+            ):
                 width: int | None = None
                 without_end = 0
-                for first, rows in file.blocks([*columns.values(), *extra]):
+                for first, rows in file.blocks(
+                    [*columns.values(), *extra, *(others if keeping else [])]
+                ):
                     where = f"{source}, rows {first} and on"
                     parts: dict[str, NDArray[Any]] = {}
                     for key, name in columns.items():
@@ -147,6 +160,7 @@ class HEPTokens(Dialect, kind="heptokens"):
                         width = parts[key].shape[1]
                     ids, counts, cut = _codes(parts, size, str(source), first)
                     without_end += cut
+                    keep(rows)
                     table.write(
                         TokenBlock(
                             ids,
@@ -162,27 +176,33 @@ class HEPTokens(Dialect, kind="heptokens"):
         report = table.report
         if without_end:
             report.notes.append(f"{without_end:,} jets fill their row, and may have lost particles")
-        if others:
-            report.losses.append(f"columns {', '.join(others)}")
+        if keeping is not None:
+            report.files.append(keeping)
+        elif others:
+            report.losses.append(f"columns {', '.join(others)} (--columns FILE keeps them)")
         if "label" not in extra and options.label is None:
             report.notes.append("class -1: the file has no column label")
         return report
 
 
-def _schema() -> pa.Schema:
+def _schema(vocabulary: dict[str, Any], kept: pa.Schema) -> pa.Schema:
+    """Columns in HEPTokens's order, with those that an import kept."""
+    source_file = [] if "source_file" in kept.names else [pa.field("source_file", pa.string())]
     return pa.schema(
         [
             pa.field("tokens", pa.list_(pa.int64(), POSITIONS)),
             pa.field("mask", pa.list_(pa.bool_(), POSITIONS)),
             pa.field("type_ids", pa.list_(pa.int64(), POSITIONS)),
             pa.field("event_index", pa.int64()),
-            pa.field("source_file", pa.string()),
+            *source_file,
+            *kept,
             pa.field("label", pa.int64()),
-        ]
+        ],
+        {METADATA: json.dumps(vocabulary, sort_keys=True), **(kept.metadata or {})},
     )
 
 
-def _rows(block: TokenBlock, source_file: str) -> pa.Table:
+def _rows(block: TokenBlock, source_file: str, kept: pa.Table) -> pa.Table:
     n = len(block)
     tokens = np.full((n, POSITIONS), PAD, np.int64)
     position = np.arange(POSITIONS)
@@ -200,15 +220,32 @@ def _rows(block: TokenBlock, source_file: str) -> pa.Table:
     def lists(values: NDArray[Any]) -> pa.Array:
         return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), POSITIONS)
 
-    columns = [
-        lists(tokens),
-        lists(mask),
-        lists(types.astype(np.int64)),
-        pa.array(block.event),
-        pa.array([source_file] * n, pa.string()),
-        pa.array(block.label),
-    ]
-    return pa.Table.from_arrays(columns, schema=_schema())
+    own = {
+        "tokens": lists(tokens),
+        "mask": lists(mask),
+        "type_ids": lists(types.astype(np.int64)),
+        "event_index": pa.array(block.event),
+        "source_file": pa.array([source_file] * n, pa.string()),
+        "label": pa.array(block.label),
+    }
+    return pa.table({**own, **dict(zip(kept.column_names, kept.columns, strict=True))})
+
+
+@contextmanager
+def _keeper(
+    path: Path | None, found: pa.Schema, names: list[str]
+) -> Iterator[Callable[[pa.Table], None]]:
+    """A function that writes some columns of rows into a file; or does nothing."""
+    if path is None:
+        yield lambda rows: None
+        return
+    metadata = {
+        key: value for key, value in (found.metadata or {}).items() if key.startswith(b"heptokens_")
+    }
+    metadata.pop(METADATA.encode(), None)
+    schema = pa.schema([found.field(name) for name in names], metadata)
+    with parquet_writer(path, schema) as writer:
+        yield lambda rows: writer.write_table(rows.select(names).cast(schema))
 
 
 def _found(file: ParquetBlocks, key: str, source: Path) -> str:

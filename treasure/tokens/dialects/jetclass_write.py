@@ -75,6 +75,7 @@ def write_jetclass(source: Path, path: Path, options: Options) -> Report:
     if source.suffix in (".h5", ".hdf5"):
         with JetTable(source) as jets:
             _write(_of_table(jets), path, options, report)
+        report.losses.append("the particleNet scores")
         return report
     with TokenTable(source) as tokens:
         if options.tokenizer is None:

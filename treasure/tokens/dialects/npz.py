@@ -1,7 +1,6 @@
 """Arrays of an npz file, written and read in blocks: numpy only does it whole."""
 
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from treasure.errors import DataError
 from treasure.store import atomic_file
+from treasure.tokenizer.arrays import DAMAGED_NPZ
 
 __all__ = ["NpzReader", "NpzWriter"]
 
@@ -75,7 +75,7 @@ class NpzReader:
             raise DataError(f"{path}: no such file; an npz file was expected")
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
+        except DAMAGED_NPZ as error:
             raise DataError(f"{path}: not a whole npz file ({error})") from error
 
     def __enter__(self) -> "NpzReader":
@@ -97,7 +97,9 @@ class NpzReader:
     def whole(self, name: str) -> NDArray[Any]:
         """All of an array."""
         with self._open(name) as (member, shape, dtype):
-            return self._take(member, name, shape, dtype)
+            values = self._take(member, name, shape, dtype)
+            self._end(member, name)
+            return values
 
     def blocks(self, name: str, rows: int = _ROWS) -> Iterator[tuple[int, NDArray[Any]]]:
         """Number of the first row, and rows, of one block after the other."""
@@ -105,8 +107,7 @@ class NpzReader:
             for first in range(0, shape[0], rows):
                 some = min(rows, shape[0] - first)
                 yield first, self._take(member, name, (some, *shape[1:]), dtype)
-            if self._read(member, name, 1):
-                raise DataError(f"{self.path}: more of {name} than its header says")
+            self._end(member, name)
 
     @contextmanager
     def _open(self, name: str) -> Iterator[tuple[IO[bytes], tuple[int, ...], np.dtype[Any]]]:
@@ -121,7 +122,7 @@ class NpzReader:
                 (2, 0): np.lib.format.read_array_header_2_0,
             }[version]
             shape, fortran, dtype = read(member, max_header_size=_LARGEST_HEADER)
-        except (zipfile.BadZipFile, OSError, ValueError, KeyError, EOFError) as error:
+        except DAMAGED_NPZ as error:
             raise DataError(f"{self.path}: {name} is damaged, or no array ({error})") from error
         with member:
             if dtype.hasobject or (fortran and len(shape) > 1):
@@ -134,8 +135,13 @@ class NpzReader:
     def _read(self, member: IO[bytes], name: str, size: int) -> bytes:
         try:
             return member.read(size)
-        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError) as error:
+        except DAMAGED_NPZ as error:
             raise DataError(f"{self.path}: {name} is damaged ({error})") from error
+
+    def _end(self, member: IO[bytes], name: str) -> None:
+        """Nothing follows; the checksum is compared at the end."""
+        if self._read(member, name, 1):
+            raise DataError(f"{self.path}: more of {name} than its header says")
 
     def _take(
         self, member: IO[bytes], name: str, shape: tuple[int, ...], dtype: np.dtype[Any]

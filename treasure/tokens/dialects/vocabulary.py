@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from treasure.errors import DataError
+from treasure.tokenizer.arrays import read_npz
 from treasure.tokens.dialects.blocks import MOST_CODES
 from treasure.tokens.dialects.dialect import UNKNOWN, Options
 from treasure.tokens.table import TokenTable
@@ -20,7 +20,6 @@ __all__ = [
     "codebook_of",
     "known_of",
     "load_tokenizer",
-    "read_npz",
     "vocabulary_size",
 ]
 
@@ -120,7 +119,7 @@ def vocabulary_size(source: Path, stated: Mapping[str, int | None]) -> int:
 
 def codebook_of(path: Path) -> NDArray[np.float32]:
     """(Q, K, D) of an npz file."""
-    arrays = read_npz(path, optional=_CODEBOOKS)
+    arrays = read_npz(path, wanted=_CODEBOOKS)
     found = [arrays[name] for name in _CODEBOOKS if name in arrays]
     if not found:
         raise DataError(
@@ -138,28 +137,3 @@ def _stacked(codebook: NDArray[Any], where: Path) -> NDArray[np.float32]:
     if not np.isfinite(codebook).all():
         raise DataError(f"{where}: NaN or infinity in the codebook; get the file again")
     return np.asarray(codebook if codebook.ndim == 3 else codebook[None], dtype=np.float32)
-
-
-def read_npz(
-    path: Path, required: tuple[str, ...] = (), optional: tuple[str, ...] = ()
-) -> dict[str, NDArray[Any]]:
-    """Named arrays of an npz file; nothing is unpickled.
-
-    Raises
-    ------
-    DataError
-        If it is missing or damaged, or an array is missing, or is no plain array.
-    """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; an npz file was expected")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise DataError(f"{path}: a single array; an npz file was expected")
-            if missing := [name for name in required if name not in file.files]:
-                raise DataError(
-                    f"{path}: no {', '.join(missing)} (found: {', '.join(sorted(file.files))})"
-                )
-            return {name: file[name] for name in (*required, *optional) if name in file.files}
-    except (BadZipFile, OSError, ValueError, EOFError, KeyError) as error:
-        raise DataError(f"{path}: not a whole npz file of plain arrays ({error})") from error
