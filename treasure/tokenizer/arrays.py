@@ -58,5 +58,5 @@ def read_npz(
                 raise DataError(f"{path}: no array {', '.join(missing)} (found: {found})")
             names = file.files if wanted is None else [*required, *wanted]
             return {name: file[name] for name in names if name in file.files}
-    except (*DAMAGED_NPZ, AttributeError) as error:
+    except DAMAGED_NPZ as error:
         raise DataError(f"{path}: not a whole npz file of plain arrays ({error})") from error

@@ -89,6 +89,12 @@ def import_gabbro(source: Path, directory: Path) -> list[Path]:
     found = sizes | {"num_codes": len(codebook)}
     if said != found:
         raise DataError(f"{source}: {_CONFIG} says {said}, but the weights are of {found}")
+    heads = model.get("num_heads")
+    if not isinstance(heads, int) or heads < 1 or sizes["hidden_dim"] % heads:
+        raise DataError(
+            f"{source / _CONFIG}: num_heads is {heads}; {sizes['hidden_dim']} units cannot be"
+            " shared out"
+        )
     try:
         settings = TokenizerConfig.model_validate(
             {
@@ -102,7 +108,7 @@ def import_gabbro(source: Path, directory: Path) -> list[Path]:
                 "model": {
                     "kind": f"{__name__}:{DecodingNormFormer.__name__}",
                     "width": sizes["hidden_dim"],
-                    "heads": model.get("num_heads"),
+                    "heads": heads,
                     "blocks": sizes["num_blocks"],
                     "mlp_width": _shape(
                         weights, "decoder_normformer.blocks.0.mlp.1.weight", source

@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
@@ -20,7 +19,13 @@ from treasure.errors import DataError
 from treasure.store import canonical_json
 from treasure.tokens.dialects.blocks import TokenBlock, TokenImport, cut, token_blocks
 from treasure.tokens.dialects.dialect import Dialect, Options, Report
-from treasure.tokens.dialects.parquet import ParquetBlocks, columns_of, flat_lists, parquet_writer
+from treasure.tokens.dialects.parquet import (
+    ParquetBlocks,
+    RowGroups,
+    columns_of,
+    flat_lists,
+    parquet_writer,
+)
 from treasure.tokens.dialects.vocabulary import (
     check_table,
     codebook_of,
@@ -91,7 +96,7 @@ class Gabbro(Dialect, kind="gabbro"):
                     f"{path}: {name!r} cannot be a class of gabbro, which reads the name of a file"
                     " up to the first '_'; take letters and digits"
                 )
-        writers: dict[int, pq.ParquetWriter] = {}
+        writers: dict[int, RowGroups] = {}
         jets_cut = particles_cut = 0
         with TokenTable(source) as table, ExitStack() as files:
             check_table(table, known_of(options), options)
@@ -112,7 +117,7 @@ class Gabbro(Dialect, kind="gabbro"):
                         report.files.append(into)
                     some = block.of(block.label == label)
                     rows = _sequences(some, table.metadata.size)
-                    writers[label].write_table(pa.Table.from_arrays([rows], schema=_SCHEMA))
+                    writers[label].write(pa.Table.from_arrays([rows], schema=_SCHEMA))
                 report.jets, report.particles = (
                     report.jets + len(block),
                     report.particles + len(block.ids),

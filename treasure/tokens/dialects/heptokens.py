@@ -96,7 +96,7 @@ class HEPTokens(Dialect, kind="heptokens"):
             ):
                 for block in token_blocks(table):
                     rows = _rows(block, table.metadata.source_file, kept.take(len(block)))
-                    writer.write_table(rows.select(writer.schema.names).cast(writer.schema))
+                    writer.write(rows)
                     over = np.maximum(block.counts - (POSITIONS - 1), 0)
                     no_end += int((block.counts >= POSITIONS - 1).sum())
                     jets_cut += int((over > 0).sum())
@@ -245,7 +245,7 @@ def _keeper(
     metadata.pop(METADATA.encode(), None)
     schema = pa.schema([found.field(name) for name in names], metadata)
     with parquet_writer(path, schema) as writer:
-        yield lambda rows: writer.write_table(rows.select(names).cast(schema))
+        yield writer.write
 
 
 def _found(file: ParquetBlocks, key: str, source: Path) -> str:

@@ -232,7 +232,11 @@ def _label(
     if options.label is not None:
         return np.full(n, options.label, np.int32)
     if "jet_label" in block:
-        label: NDArray[np.int32] = np.asarray(block["jet_label"]).astype(np.int32)
+        said = np.asarray(block["jet_label"])
+        label: NDArray[np.int32] = said.astype(np.int32)
+        if (label != said).any():
+            wrong = said[label != said][0]
+            raise DataError(f"{where}: a jet_label of {wrong}, which does not fit int32")
         return label
     if not classes:
         return np.full(n, -1, np.int32)

@@ -94,7 +94,9 @@ def write_jetclass(source: Path, path: Path, options: Options) -> Report:
 def _write(parts: Iterator[_Jets], path: Path, options: Options, report: Report) -> None:
     """Write what comes; the first part, which may have no jets, says which columns there are."""
     first = next(parts)
-    found = pa.table(_columns(first, options)).schema
+    found = pa.schema(
+        [field.with_nullable(False) for field in pa.table(_columns(first, options)).schema]
+    )
     names = ["part_charge", "part_pdgId", "part_puppiWeight", *TRACK, *FLAGS, *JETS]
     if absent := [name for name in names if name not in found.names]:
         report.losses.append(f"no columns {', '.join(absent)}: nothing says them")
@@ -102,7 +104,7 @@ def _write(parts: Iterator[_Jets], path: Path, options: Options, report: Report)
     with parquet_writer(path, found) as writer:
         for part in chain([first], parts):
             if len(part.counts):
-                writer.write_table(pa.table(_columns(part, options)).cast(found))
+                writer.write(pa.table(_columns(part, options)))
             report.jets += len(part.counts)
             report.particles += len(part.momenta)
             if "charge" in part.other and "d0Err" in part.other:
@@ -189,7 +191,9 @@ def _columns(jets: _Jets, options: Options) -> dict[str, pa.Array]:
     offsets = pa.array(np.concatenate([[0], np.cumsum(jets.counts)]).astype(np.int32))
 
     def lists(values: NDArray[Any], dtype: Any = np.float32) -> pa.Array:
-        return pa.ListArray.from_arrays(offsets, pa.array(np.ascontiguousarray(values, dtype)))
+        items = pa.array(np.ascontiguousarray(values, dtype))
+        kind = pa.list_(pa.field("item", items.type, nullable=False))
+        return pa.ListArray.from_arrays(offsets, items, type=kind)
 
     deta, dphi = angles(jets.momenta, jets.kinematics[owners(jets.counts), 1:3])
     found = {name: lists(jets.momenta[:, i]) for i, name in enumerate(MOMENTA)}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from treasure.errors import DataError
 from treasure.store import atomic_file
 
-__all__ = ["ParquetBlocks", "columns_of", "flat", "flat_lists", "parquet_writer"]
+__all__ = ["ParquetBlocks", "RowGroups", "columns_of", "flat", "flat_lists", "parquet_writer"]
 
 _ROWS = 8192
 
@@ -118,10 +118,24 @@ def flat_lists(
     return flat(column.flatten(), where, kinds), lengths
 
 
+class RowGroups:
+    """Writes tables with the columns of a schema, in any order of columns, as row groups."""
+
+    def __init__(self, writer: pq.ParquetWriter) -> None:
+        self._writer = writer
+        self.written = 0
+
+    def write(self, rows: pa.Table) -> None:
+        """Add a row group."""
+        schema = self._writer.schema
+        self._writer.write_table(rows.select(schema.names).cast(schema))
+        self.written += 1
+
+
 @contextmanager
 def parquet_writer(
     path: Path, schema: pa.Schema, metadata: Mapping[str, str] | None = None
-) -> Iterator[pq.ParquetWriter]:
+) -> Iterator["RowGroups"]:
     """A writer with zstd and page checksums; the file appears when the block ends well."""
     if metadata:
         schema = schema.with_metadata({**(schema.metadata or {}), **metadata})
@@ -131,4 +145,7 @@ def parquet_writer(
             temporary, schema, compression="zstd", write_page_checksum=True, version="2.6"
         ) as writer,
     ):
-        yield writer
+        groups = RowGroups(writer)
+        yield groups
+        if not groups.written:  # awkward opens no file without row groups
+            groups.write(schema.empty_table())
