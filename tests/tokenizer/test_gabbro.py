@@ -43,9 +43,8 @@ def attention(x: np.ndarray, weights: dict, name: str, heads: int = 8) -> np.nda
     return linear(mixed.swapaxes(0, 1).reshape(len(x), -1), weights, f"{name}.out_proj")
 
 
-def decode_as_described(codes: np.ndarray, folder: Path) -> np.ndarray:
+def decode_as_described(codes: np.ndarray, book: dict, weights: dict) -> np.ndarray:
     """pt, delta eta and delta phi of the particles of one jet, which has no padding."""
-    book, weights = np.load(folder / "codebook.npz"), dict(np.load(folder / "decoder_weights.npz"))
     z = (book["affine_scale"] * book["codebook_raw"] + book["affine_bias"])[codes]
     x = linear(z.astype(np.float64), weights, "latent_projection_out")
     for number in range(4):
@@ -61,9 +60,10 @@ def decode_as_described(codes: np.ndarray, folder: Path) -> np.ndarray:
 def test_a_decoder_of_the_description_gives_the_expected_particles(folder: Path):
     expected = np.load(folder / "expected.npz")
     ends = np.cumsum(expected["ZJetsToNuNu_counts"])
+    book, weights = (dict(np.load(folder / f"{n}.npz")) for n in ("codebook", "decoder_weights"))
     found = np.concatenate(
         [
-            decode_as_described(codes, folder)
+            decode_as_described(codes, book, weights)
             for codes in np.split(expected["ZJetsToNuNu_codes"], ends)[:-1]
         ],
         axis=1,

@@ -194,8 +194,8 @@ def import_(
     dialect: Annotated[
         str | None,
         typer.Option(
-            help="gabbro, heptokens, heptokens-npz, jetclass or aoj; or package.module:Class, one"
-            " of your own; default: recognised."
+            help="gabbro, heptokens, heptokens-npz, jetclass, aoj or nanoaod; or"
+            " package.module:Class, one of your own; default: recognised."
         ),
     ] = None,
     tokenizer: Annotated[Path | None, _TOKENIZER] = None,

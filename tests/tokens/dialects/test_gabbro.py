@@ -227,3 +227,17 @@ def test_files_that_are_not_there_or_no_parquet_or_of_others_are_refused(tmp_pat
         import_file(other, tmp_path / "t.parquet", "gabro")
     with pytest.raises(DataError, match="is the file that is read"):
         export_file(other, other, "gabbro")
+
+
+def test_jets_of_many_blocks_and_classes_stay_in_their_order(tmp_path: Path):
+    counts = [(row * 7) % 4 for row in range(20_000)]
+    jets = codes(counts, 8192)
+    labels = [row % 2 for row in range(20_000)]
+    source = token_table(tmp_path / "a.parquet", jets, 8192, labels=labels)
+    export_file(source, tmp_path / "out", "gabbro")
+    for label, name in enumerate(("ZJetsToNuNu", "TTBar")):
+        out = tmp_path / "out" / f"{name}_a.parquet"
+        import_file(out, tmp_path / "t.parquet", options=Options(vocabulary=8192))
+        found = ak.from_arrow(read_tokens(tmp_path / "t.parquet")["tokens"])
+        assert ak.num(found).tolist() == counts[label::2]
+        assert ak.flatten(found).tolist() == np.concatenate(jets[label::2]).tolist()

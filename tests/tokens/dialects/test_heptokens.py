@@ -261,3 +261,14 @@ def test_no_flipped_bit_of_an_export_changes_what_is_imported(
         return
     found = read_tokens(folder / "t.parquet")["tokens"].to_pylist()
     assert found == [jet.tolist() for jet in jets]
+
+
+def test_jets_of_many_blocks_stay_in_their_order(tmp_path: Path):
+    jets = codes([(row * 7) % 4 for row in range(20_000)], 8192)
+    source = token_table(tmp_path / "a.parquet", jets, 8192)
+    out = tmp_path / "out.parquet"
+    export_file(source, out, "heptokens")
+    import_file(out, tmp_path / "t.parquet")
+    found = read_tokens(tmp_path / "t.parquet")
+    assert found["event"].to_pylist() == list(range(10, 20_010))
+    assert found["tokens"].to_pylist() == [jet.tolist() for jet in jets]

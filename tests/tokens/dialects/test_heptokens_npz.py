@@ -182,3 +182,14 @@ def test_a_truncated_file_and_one_of_another_kind_are_refused(tmp_path: Path):
         (tmp_path / "b.npz").write_bytes(data)
         with pytest.raises(DataError, match="not a whole npz file"):
             import_file(tmp_path / "b.npz", tmp_path / "t.parquet")
+
+
+def test_jets_of_many_blocks_stay_in_their_order(tmp_path: Path):
+    jets = codes([(row * 7) % 4 for row in range(20_000)], 8192)
+    source = token_table(tmp_path / "a.parquet", jets, 8192)
+    out = tmp_path / "out.npz"
+    export_file(source, out, "heptokens-npz", Options(codebook=codebook(tmp_path / "b.npz", 8192)))
+    import_file(out, tmp_path / "t.parquet")
+    found = read_tokens(tmp_path / "t.parquet")
+    assert found["event"].to_pylist() == list(range(10, 20_010))
+    assert found["tokens"].to_pylist() == [jet.tolist() for jet in jets]

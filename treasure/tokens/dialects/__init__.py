@@ -14,6 +14,7 @@ from treasure.tokens.dialects import (  # noqa: F401  what a command may name
     heptokens,
     heptokens_npz,
     jetclass,
+    nanoaod,
 )
 from treasure.tokens.dialects.dialect import Dialect, Options, Report
 
@@ -53,10 +54,10 @@ def import_file(
     source
         The file; or a folder with a tokenizer of gabbro.
     path
-        What to write: HDF5 for jets (``aoj``, ``jetclass``), parquet for tokens, a folder for a
-        tokenizer.
+        What to write: HDF5 for jets (``aoj``, ``jetclass``, ``nanoaod``), parquet for tokens, a
+        folder for a tokenizer.
     dialect
-        As in `export_file`, or ``aoj``. None: recognised from the file.
+        As in `export_file`, or ``aoj`` or ``nanoaod``. None: recognised from the file.
     options
         What the file does not say.
 
@@ -65,16 +66,19 @@ def import_file(
     DataError
         If the file is damaged, or is not what the description of its format says.
     """
+    options = options or Options()
     if not source.exists():
         raise DataError(f"{source}: no such file or folder")
     _distinct(source, path)
+    if not -(2**31) <= (options.label or 0) < 2**31:
+        raise DataError(f"--label {options.label}: a class is a number of 32 bits")
     if dialect is None:
         found = [kind for kind, one in sorted(Dialect.kinds.items()) if one.recognises(source)]
         if len(found) != 1:
             known = ", ".join(sorted(Dialect.kinds))
             raise DataError(f"{source}: cannot tell which dialect it is; say --dialect ({known})")
         dialect = found[0]
-    return lookup(Dialect, dialect)().read(source, path, options or Options())
+    return lookup(Dialect, dialect)().read(source, path, options)
 
 
 def _distinct(source: Path, path: Path) -> None:

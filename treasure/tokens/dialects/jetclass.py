@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from treasure.errors import DataError
+from treasure.plugins import lookup
 from treasure.tokens.dialects.dialect import Dialect, Options, Report
 from treasure.tokens.dialects.parquet import columns_of
 
@@ -17,7 +18,9 @@ class JetClass(Dialect, kind="jetclass"):
 
     @classmethod
     def recognises(cls, source: Path) -> bool:
-        return source.suffix == ".root" or "part_px" in columns_of(source)
+        if source.suffix == ".root":
+            return not lookup(Dialect, "nanoaod").recognises(source)
+        return "part_px" in columns_of(source)
 
     def write(self, source: Path, path: Path, options: Options) -> Report:
         from treasure.tokens.dialects.jetclass_write import write_jetclass

@@ -43,7 +43,7 @@ def read_jetclass(source: Path, path: Path, options: Options) -> Report:
         if missing := [name for name in MOMENTA if name not in present]:
             raise DataError(
                 f"{source}: no column {', '.join(missing)} (found: {', '.join(file.names[:8])});"
-                " not a file of JetClass. PFNano becomes a jet table by `law run WriteH5`"
+                " not a file of JetClass"
             )
         classes = _classes(file, options)
         absent = _absent(present, classes, options)
