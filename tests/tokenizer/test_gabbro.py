@@ -92,6 +92,10 @@ def test_the_imported_tokenizer_decodes_the_imported_tokens_to_the_expected_part
         theirs = expected[f"ZJetsToNuNu_decoded_part_{name}"]
         np.testing.assert_allclose(values, theirs, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(energy, np.sqrt(pt**2 + pz**2), rtol=1e-6)  # mass 0
+    # pt and axis of the jets are not in the tokens: they are those of the sum.
+    x, y = (ak.sum(jets[f"part_{name}"], axis=1) for name in ("px", "py"))
+    np.testing.assert_allclose(jets.jet_pt, np.hypot(x, y), rtol=1e-5)
+    assert ak.all(jets.jet_energy > jets.jet_pt)
 
 
 def test_the_imported_tokenizer_is_an_artefact_that_says_what_it_is(folder: Path, tmp_path: Path):

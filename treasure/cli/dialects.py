@@ -46,6 +46,7 @@ def _say(report: Report, done: str) -> None:
     counts = f"{report.jets:,} jets, {report.particles:,} particles " if report.jets else ""
     console.print(f"{counts}{done}: {where}", soft_wrap=True, markup=False, highlight=False)
     if report.losses:
-        console.print(f"lost: {'; '.join(report.losses)}", soft_wrap=True, markup=False)
+        lost = f"lost: {'; '.join(report.losses)}"
+        console.print(lost, soft_wrap=True, markup=False, highlight=False, style="bold yellow")
     for note in report.notes:
         console.print(f"note: {note}", soft_wrap=True, markup=False, highlight=False)

@@ -20,8 +20,10 @@ __all__ = [
     "MOMENTA",
     "TRACK",
     "angles",
+    "axis_of_sum",
     "flags_of",
     "jet_energy",
+    "known_axis",
     "pdg_id_of",
     "track_from_jetclass",
     "track_to_jetclass",
@@ -79,6 +81,20 @@ def jet_energy(sums: NDArray[np.float64], kinematics: NDArray[np.floating]) -> N
     pt, eta = np.asarray(kinematics[:, :2], np.float64).T
     scale = np.divide(pt, pt_sum, out=np.ones_like(pt), where=pt_sum > 0)
     return np.sqrt((pt * np.cosh(eta)) ** 2 + mass2 * scale**2).astype(np.float32)
+
+
+def axis_of_sum(sums: NDArray[np.float64]) -> NDArray[np.float32]:
+    """pt, eta, phi (N, 3) of sums of momenta (N, 4); 0 for a jet without particles."""
+    px, py, pz = sums[:, :3].T
+    pt = np.hypot(px, py)
+    eta = np.arcsinh(np.divide(pz, pt, out=np.zeros_like(pt), where=pt > 0))
+    return np.stack([pt, eta, np.arctan2(py, px)], axis=1).astype(np.float32)
+
+
+def known_axis(kinematics: NDArray[np.float32], sums: NDArray[np.float64]) -> NDArray[np.float32]:
+    """pt, eta, phi (N, 3) of jets; of the sum of their particles where pt is −1, not known."""
+    unknown = kinematics[:, :1] < 0
+    return np.where(unknown, axis_of_sum(sums), kinematics[:, :3]).astype(np.float32)
 
 
 def flags_of(pdg_id: NDArray[np.floating]) -> dict[str, NDArray[np.bool_]]:

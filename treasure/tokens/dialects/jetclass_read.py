@@ -22,6 +22,7 @@ from treasure.tokens.dialects.jetclass_columns import (
     JETS,
     MOMENTA,
     TRACK,
+    axis_of_sum,
     pdg_id_of,
     track_from_jetclass,
 )
@@ -214,11 +215,9 @@ def _jet_columns(
 ) -> NDArray[np.float32]:
     """`JET_COLUMNS`, (N, 17); −1 where nothing says them."""
     jets = np.full((len(counts), len(JET_COLUMNS)), -1, np.float32)
-    px, py, pz, _ = jet_sums(momenta, counts).T
-    pt = np.hypot(px, py)
-    computed = (pt, np.arcsinh(pz / np.maximum(pt, 1e-12)), np.arctan2(py, px))
-    for i, (name, values) in enumerate(zip(("pt", "eta", "phi"), computed, strict=True)):
-        jets[:, i] = block.get(f"jet_{name}", values)
+    computed = axis_of_sum(jet_sums(momenta, counts))
+    for i, name in enumerate(("pt", "eta", "phi")):
+        jets[:, i] = block.get(f"jet_{name}", computed[:, i])
     jets[:, JET_COLUMNS.index("nConstituents")] = counts
     for theirs, ours in JETS.items():
         if theirs in block:

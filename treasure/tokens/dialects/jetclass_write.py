@@ -26,6 +26,7 @@ from treasure.tokens.dialects.jetclass_columns import (
     angles,
     flags_of,
     jet_energy,
+    known_axis,
     track_to_jetclass,
 )
 from treasure.tokens.dialects.parquet import flat, parquet_writer
@@ -100,16 +101,22 @@ def _write(parts: Iterator[_Jets], path: Path, options: Options, report: Report)
     names = ["part_charge", "part_pdgId", "part_puppiWeight", *TRACK, *FLAGS, *JETS]
     if absent := [name for name in names if name not in found.names]:
         report.losses.append(f"no columns {', '.join(absent)}: nothing says them")
-    without_track = 0
+    without_track = without_axis = 0
     with parquet_writer(path, found) as writer:
         for part in chain([first], parts):
             if len(part.counts):
                 writer.write(pa.table(_columns(part, options)))
             report.jets += len(part.counts)
             report.particles += len(part.momenta)
+            without_axis += int((part.kinematics[:, 0] < 0).sum())
             if "charge" in part.other and "d0Err" in part.other:
                 missing = (part.other["charge"] != 0) & (part.other["d0Err"] == -1)
                 without_track += int(missing.sum())
+    if without_axis:
+        report.notes.append(
+            f"pt and axis of {without_axis:,} jets are not known: those of the sum of their"
+            " particles, which are decoded around the axis (0, 0)"
+        )
     if without_track:
         report.notes.append(
             f"{without_track:,} charged particles have no track details, and so 0 in d0 and dz"
@@ -195,7 +202,9 @@ def _columns(jets: _Jets, options: Options) -> dict[str, pa.Array]:
         kind = pa.list_(pa.field("item", items.type, nullable=False))
         return pa.ListArray.from_arrays(offsets, items, type=kind)
 
-    deta, dphi = angles(jets.momenta, jets.kinematics[owners(jets.counts), 1:3])
+    sums = jet_sums(jets.momenta, jets.counts)
+    axis = known_axis(jets.kinematics, sums)
+    deta, dphi = angles(jets.momenta, axis[owners(jets.counts), 1:3])
     found = {name: lists(jets.momenta[:, i]) for i, name in enumerate(MOMENTA)}
     found |= {"part_deta": lists(deta), "part_dphi": lists(dphi)}
     if all(ours in jets.other for ours in TRACK.values()):
@@ -207,9 +216,8 @@ def _columns(jets: _Jets, options: Options) -> dict[str, pa.Array]:
     if "pdgId" in jets.other:
         flags = flags_of(jets.other["pdgId"])
         found |= {name: lists(flags[name], np.bool_) for name in flags}
-    sums = jet_sums(jets.momenta, jets.counts)
-    found |= {f"jet_{n}": pa.array(jets.kinematics[:, i]) for i, n in enumerate(_AXIS)}
-    found["jet_energy"] = pa.array(jet_energy(sums, jets.kinematics))
+    found |= {f"jet_{n}": pa.array(axis[:, i]) for i, n in enumerate(_AXIS)}
+    found["jet_energy"] = pa.array(jet_energy(sums, axis))
     found |= {
         name: pa.array(np.asarray(jets.tagging[ours], np.float32))
         for name, ours in JETS.items()
