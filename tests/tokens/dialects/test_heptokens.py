@@ -272,3 +272,17 @@ def test_jets_of_many_blocks_stay_in_their_order(tmp_path: Path):
     found = read_tokens(tmp_path / "t.parquet")
     assert found["event"].to_pylist() == list(range(10, 20_010))
     assert found["tokens"].to_pylist() == [jet.tolist() for jet in jets]
+
+
+def test_columns_that_come_twice_and_numbers_that_do_not_fit_are_refused(tmp_path: Path):
+    source = write(tmp_path / "a.parquet", GOOD)
+    table = pq.read_table(source)
+    for changed, message in (
+        (table.append_column("mask", table["mask"]), "several columns are called mask"),
+        (table.append_column("label", pa.array([0, 2**31])), "label: 2147483648 in row 1"),
+        (table.append_column("event_index", pa.array([0, 2**63], pa.uint64())), "event_index: 9"),
+        (table.append_column("input_ids", table["tokens"]), "one of tokens or input_ids was"),
+    ):
+        pq.write_table(changed, source)
+        with pytest.raises(DataError, match=message):
+            import_file(source, tmp_path / "t.parquet", "heptokens", Options(vocabulary=16))

@@ -251,7 +251,12 @@ def test_jets_with_more_than_150_particles_lose_the_softest_and_it_is_said(tmp_p
         ({"label_QCD": [True, True], "label_Hbb": [False, True]}, r"is of 2 classes"),
         ({"label_mine": [True, True]}, r"label_mine is none of JetClass's classes; say --name"),
         ({"jet_label": [1, None]}, "1 nulls"),
-        ({"jet_label": [1, 2**40]}, "does not fit int32"),
+        ({"jet_label": [1, 2**40]}, f"jet_label: {2**40} in row 1 of these; .* of 32 bits"),
+        ({"jet_label": [1, 1.5]}, "jet_label: 1.5 in row 1"),
+        ({"jet_label": [1, np.nan]}, "jet_label: nan in row 1"),
+        ({"jet_label": ["a", "b"]}, "jet_label: is object; whole numbers"),
+        ({"event": [1.0, 2.0**60]}, "event: 1.152.* in row 1"),
+        ({"part_pdgId": [[1.0], [np.nan]]}, "row 1 has a value of a particle that is NaN"),
         (
             {f"part_{n}": [[0.1], [-0.1]] for n in ("d0val", "d0err", "dzval", "dzerr")},
             "an error of d0 or dz below 0",

@@ -26,6 +26,7 @@ from treasure.tokens.dialects.parquet import (
     flat,
     flat_lists,
     parquet_writer,
+    whole_numbers,
 )
 from treasure.tokens.dialects.vocabulary import check_table, known_of, vocabulary_size
 from treasure.tokens.table import TokenTable
@@ -166,9 +167,7 @@ class HEPTokens(Dialect, kind="heptokens"):
                             ids,
                             counts,
                             _labels(rows, options, where),
-                            flat(rows["event_index"], f"{where}, event_index", "iu").astype(
-                                np.int64
-                            )
+                            whole_numbers(flat(rows["event_index"], where), f"{where}, event_index")
                             if "event_index" in extra
                             else np.arange(first, first + len(rows)),
                         )
@@ -325,10 +324,7 @@ def _labels(rows: pa.Table, options: Options, where: str) -> NDArray[np.int64]:
     if options.label is not None:
         return np.full(len(rows), options.label, np.int64)
     if "label" in rows.column_names:
-        label = flat(rows["label"], f"{where}, label", "iub").astype(np.int64)
-        if len(label) and (label.min() < -(2**31) or label.max() >= 2**31):
-            raise DataError(f"{where}: a label of {label.max()}, which does not fit int32")
-        return label
+        return whole_numbers(flat(rows["label"], where), f"{where}, label", 32)
     return np.full(len(rows), -1, np.int64)
 
 

@@ -14,6 +14,7 @@ from treasure.errors import DataError
 from treasure.tokens.dialects.blocks import TokenBlock, TokenImport, cut, token_blocks
 from treasure.tokens.dialects.dialect import UNKNOWN, Dialect, Options, Report
 from treasure.tokens.dialects.npz import NpzReader, NpzWriter
+from treasure.tokens.dialects.parquet import whole_numbers
 from treasure.tokens.dialects.vocabulary import check_table, known_of, vocabulary_size
 from treasure.tokens.table import TokenTable
 
@@ -139,22 +140,19 @@ class HEPTokensNpz(Dialect, kind="heptokens-npz"):
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Class and event of each jet."""
 
-        def narrow(name: str, otherwise: NDArray[np.int64]) -> NDArray[np.int64]:
+        def narrow(name: str, otherwise: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
             if name not in file:
                 return otherwise
             values = file.whole(name)
-            if values.shape != (rows,) or values.dtype.kind not in "iu":
-                raise DataError(
-                    f"{file.path}: {name} is {values.dtype} {values.shape}; expected whole numbers"
-                    f" ({rows},)"
-                )
-            return values.astype(np.int64)
+            if values.shape != (rows,):
+                raise DataError(f"{file.path}: {name} has shape {values.shape}; expected ({rows},)")
+            return whole_numbers(values, f"{file.path}, {name}", bits)
 
         given = options.label
         label = np.full(rows, -1 if given is None else given, np.int64)
         if given is None:
-            label = narrow("labels", label)
-        return label, narrow("eventNumber", np.arange(rows))
+            label = narrow("labels", label, 32)
+        return label, narrow("eventNumber", np.arange(rows), 64)
 
 
 def _padded(block: TokenBlock, codebooks: int) -> NDArray[np.int16]:

@@ -27,6 +27,7 @@ from treasure.tokens.dialects.jetclass_columns import (
     track_from_jetclass,
 )
 from treasure.tokens.dialects.jetclass_files import JetFile, open_jets
+from treasure.tokens.dialects.parquet import whole_numbers
 
 __all__ = ["read_jetclass"]
 
@@ -162,6 +163,7 @@ def _chunk(
     columns[:, 9] = block.get("part_pdgId", pdg_id_of(flags, charge))
     if "part_puppiWeight" in block:
         columns[:, 10] = block["part_puppiWeight"]
+    refuse(~np.isfinite(columns).all(axis=1), "has a value of a particle that is NaN or infinite")
     columns = _by_falling_pt(columns, counts, counted)
     over = np.maximum(counts - _SLOTS, 0)
     counted["cut_jets"] += int((over > 0).sum())
@@ -173,7 +175,7 @@ def _chunk(
     event[:, 2] = np.arange(first, first + n)
     for i, name in enumerate(_IDENTITY):
         if name in block:
-            event[:, i] = block[name]
+            event[:, i] = whole_numbers(np.asarray(block[name]), f"{where}, {name}")
     chunk = JetChunk(
         event_info=event,
         kinematics=jets[:, :4],
@@ -231,12 +233,8 @@ def _label(
     if options.label is not None:
         return np.full(n, options.label, np.int32)
     if "jet_label" in block:
-        said = np.asarray(block["jet_label"])
-        label: NDArray[np.int32] = said.astype(np.int32)
-        if (label != said).any():
-            wrong = said[label != said][0]
-            raise DataError(f"{where}: a jet_label of {wrong}, which does not fit int32")
-        return label
+        label = whole_numbers(np.asarray(block["jet_label"]), f"{where}, jet_label", 32)
+        return label.astype(np.int32)
     if not classes:
         return np.full(n, -1, np.int32)
     flags = np.stack([np.asarray(block[name]) != 0 for name in classes.values()], axis=1)

@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 from treasure.errors import DataError
 from treasure.store import atomic_file
 
-__all__ = ["ParquetBlocks", "RowGroups", "columns_of", "flat", "flat_lists", "parquet_writer"]
+__all__ = [
+    "ParquetBlocks",
+    "RowGroups",
+    "columns_of",
+    "flat",
+    "flat_lists",
+    "parquet_writer",
+    "whole_numbers",
+]
 
 _ROWS = 8192
 
@@ -41,6 +49,10 @@ class ParquetBlocks:
         except (pa.ArrowException, OSError, ValueError) as error:
             raise DataError(f"{path}: not a whole parquet file ({error})") from error
         self.schema: pa.Schema = self.file.schema_arrow
+        twice = sorted({n for n in self.schema.names if self.schema.names.count(n) > 1})
+        if twice:
+            self.file.close()
+            raise DataError(f"{path}: several columns are called {', '.join(twice)}")
         self.rows = int(self.file.metadata.num_rows)
 
     def __enter__(self) -> "ParquetBlocks":
@@ -101,6 +113,34 @@ def flat(column: pa.ChunkedArray | pa.Array, where: str, kinds: str = "iufb") ->
     if values.dtype.kind not in kinds:
         raise DataError(f"{where}: is {column.type}, which are not the numbers expected")
     return values
+
+
+def whole_numbers(values: NDArray[Any], where: str, bits: int = 64) -> NDArray[np.int64]:
+    """Values as int64, none of them changed by it, within so many bits.
+
+    Raises
+    ------
+    DataError
+        For fractions, NaN, and numbers that do not fit.
+    """
+    if values.dtype.kind not in "iufb":
+        raise DataError(f"{where}: is {values.dtype}; whole numbers were expected")
+    least, greatest = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    fits = np.ones(len(values), bool)
+    if values.dtype.kind == "u":
+        fits = values <= np.uint64(greatest)
+    elif values.dtype.kind == "i":
+        fits = (values >= least) & (values <= greatest)
+    elif values.dtype.kind == "f":
+        # beyond 2^53 not every whole number is a float: which one was meant is not known
+        fits = (np.abs(values) <= min(greatest, 2**53)) & (np.trunc(values) == values)
+    if not fits.all():
+        row = int(np.argmin(fits))
+        raise DataError(
+            f"{where}: {values[row]} in row {row} of these; whole numbers of {bits} bits were"
+            " expected"
+        )
+    return values.astype(np.int64)
 
 
 def flat_lists(
