@@ -5,6 +5,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.tokens.dialects.test_jetclass import jet_table, read
 from treasure.config.splits import Splits
@@ -83,3 +85,20 @@ def test_a_damaged_file_is_refused_and_nothing_is_left(public: Path, tmp_path: P
     with pytest.raises(DataError, match="damaged"):
         import_file(public, tmp_path / "a.h5")
     assert not [p for p in tmp_path.iterdir() if p.name not in ("own.h5", public.name)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(0, 1), st.integers(0, 255))
+def test_whatever_byte_is_damaged_the_answer_is_a_table_or_an_error_in_words(
+    tmp_path_factory: pytest.TempPathFactory, place: float, value: int
+):
+    folder = tmp_path_factory.mktemp("damage")
+    source = jet_table(folder / "a.h5", [3, 5])
+    data = bytearray(source.read_bytes())
+    data[int(place * min(len(data) - 1, 8000))] = value  # where HDF5 keeps what is where
+    source.write_bytes(bytes(data))
+    try:
+        import_file(source, folder / "t.h5", "aoj")
+    except DataError as error:
+        assert str(source) in str(error)
+        assert not (folder / "t.h5").exists()
