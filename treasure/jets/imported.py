@@ -58,8 +58,12 @@ def write_imported(
         particles = create_compressed(file, "PFCands", rows, trailing, CANDIDATE_CHUNK_ROWS)
         narrow = NarrowKeys(file, rows)
         for block in _blocks(chunks, BLOCK_ROWS):
-            if done + len(block) > rows:
-                raise DataError(f"{path}: more jets came than the {rows} that were announced")
+            last = len(block) < BLOCK_ROWS
+            if done + len(block) > rows or (last and done + len(block) != rows):
+                raise DataError(
+                    f"{path}: {done + len(block)} jets came, but {rows} were announced; the file"
+                    " that is imported is not whole"
+                )
             narrow.write(
                 done,
                 {"event_info": block.event_info, "label": block.label, "split": block.split},
@@ -70,7 +74,7 @@ def write_imported(
             writer.write(particles, done, block.candidates + zero)
             done += len(block)
         if done != rows:
-            raise DataError(f"{path}: {done} jets came of the {rows} that were announced")
+            raise DataError(f"{path}: {done} jets came, but {rows} were announced")
         narrow.finish()
         write_attributes(file, attributes)
 

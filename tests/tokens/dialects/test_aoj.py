@@ -102,3 +102,14 @@ def test_whatever_byte_is_damaged_the_answer_is_a_table_or_an_error_in_words(
     except DataError as error:
         assert str(source) in str(error)
         assert not (folder / "t.h5").exists()
+
+
+@pytest.mark.parametrize("announced", [6, 8, 5000])
+def test_more_or_fewer_jets_than_announced_are_an_error(
+    public: Path, tmp_path: Path, announced: int
+):
+    with JetTable(public) as table, pytest.raises(DataError, match=f"but {announced} were"):
+        imported.write_imported(
+            tmp_path / "a.h5", table.chunks(3), rows=announced, slots=150, attributes={}
+        )
+    assert not (tmp_path / "a.h5").exists()

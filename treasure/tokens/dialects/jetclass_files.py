@@ -63,8 +63,8 @@ class _Root(JetFile):
         wanted = [*lists, *scalars]
         for first in range(0, self.rows, _ROWS):
             where = f"{self.path}, rows {first} and on"
+            stop = min(first + _ROWS, self.rows)
             try:
-                stop = min(first + _ROWS, self.rows)
                 arrays = {
                     name: self._tree[name].array(entry_start=first, entry_stop=stop)
                     for name in wanted
@@ -72,6 +72,8 @@ class _Root(JetFile):
             except Exception as error:  # whatever uproot meets in a damaged file
                 reason = str(error).strip().splitlines()[:1]
                 raise DataError(f"{where}: cannot be read: {''.join(reason)}") from error
+            if any(len(values) != stop - first for values in arrays.values()):
+                raise DataError(f"{where}: fewer entries than the {self.rows} of the tree's header")
             block: Block = {}
             for name in lists:
                 if arrays[name].ndim != 2:
