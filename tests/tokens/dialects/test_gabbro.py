@@ -225,6 +225,8 @@ def test_files_that_are_not_there_or_no_parquet_or_of_others_are_refused(tmp_pat
         import_file(other, tmp_path / "t.parquet")
     with pytest.raises(ConfigError, match="no Dialect is called 'gabro'"):
         import_file(other, tmp_path / "t.parquet", "gabro")
+    with pytest.raises(DataError, match="gabbro has no other columns; leave it out"):
+        import_file(other, tmp_path / "t.parquet", "gabbro", Options(columns=text))
     with pytest.raises(DataError, match="is the file that is read"):
         export_file(other, other, "gabbro")
 
@@ -241,3 +243,14 @@ def test_jets_of_many_blocks_and_classes_stay_in_their_order(tmp_path: Path):
         found = ak.from_arrow(read_tokens(tmp_path / "t.parquet")["tokens"])
         assert ak.num(found).tolist() == counts[label::2]
         assert ak.flatten(found).tolist() == np.concatenate(jets[label::2]).tolist()
+
+
+def test_a_table_that_lost_particles_since_it_was_written_is_not_exported(tmp_path: Path):
+    source = token_table(tmp_path / "a.parquet", codes([3, 4], 64), 64)
+    data = source.read_bytes()
+    assert data.count(b'"particles":7') == 1
+    source.write_bytes(data.replace(b'"particles":7', b'"particles":8'))
+    out = tmp_path / "ZJetsToNuNu_a.parquet"
+    with pytest.raises(DataError, match="2 jets with 7 particles, but 2 with 8 were written"):
+        export_file(source, out, "gabbro")
+    assert not out.exists()

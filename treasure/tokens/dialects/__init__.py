@@ -40,8 +40,9 @@ def export_file(source: Path, path: Path, dialect: str, options: Options | None 
     DataError
         If the table does not fit the format, or is damaged.
     """
+    options = options or Options()
     _distinct(source, path)
-    return lookup(Dialect, dialect)().write(source, path, options or Options())
+    return _dialect(dialect, options).write(source, path, options)
 
 
 def import_file(
@@ -78,7 +79,14 @@ def import_file(
             known = ", ".join(sorted(Dialect.kinds))
             raise DataError(f"{source}: cannot tell which dialect it is; say --dialect ({known})")
         dialect = found[0]
-    return lookup(Dialect, dialect)().read(source, path, options)
+    return _dialect(dialect, options).read(source, path, options)
+
+
+def _dialect(kind: str, options: Options) -> Dialect:
+    found = lookup(Dialect, kind)
+    if options.columns is not None and not found.keeps_columns:
+        raise DataError(f"--columns {options.columns}: {kind} has no other columns; leave it out")
+    return found()
 
 
 def _distinct(source: Path, path: Path) -> None:

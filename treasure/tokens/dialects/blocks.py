@@ -62,13 +62,27 @@ class TokenBlock:
 
 
 def token_blocks(table: TokenTable) -> Iterator[TokenBlock]:
-    """Jets of a token table, some thousand at a time, in their order."""
+    """Jets of a token table, some thousand at a time, in their order.
+
+    Raises
+    ------
+    DataError
+        At the end, if these are not as many jets and particles as were written.
+    """
+    jets = particles = 0
     for group in table.chunks(["label", "event", "tokens"]):
         for start in range(0, len(group), _ROWS):
             rows, where = group.slice(start, _ROWS), f"{table.path}, tokens"
             ids, counts = token_ids(rows["tokens"], table.metadata.codebooks, where)
             label, event = (flat(rows[name], where).astype(np.int64) for name in ("label", "event"))
+            jets, particles = jets + len(counts), particles + len(ids)
             yield TokenBlock(ids, counts, label, event)
+    written = (table.counts["rows"], table.counts["particles"])
+    if (jets, particles) != written:
+        raise DataError(
+            f"{table.path}: {jets} jets with {particles} particles, but {written[0]} with"
+            f" {written[1]} were written; get the file again"
+        )
 
 
 def token_ids(

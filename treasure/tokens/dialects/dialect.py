@@ -85,6 +85,9 @@ class Dialect(Plugin, family=True):
 
     summary: ClassVar[str] = ""
 
+    keeps_columns: ClassVar[bool] = False
+    """Whether `Options.columns` has a meaning here."""
+
     @classmethod
     def recognises(cls, source: Path) -> bool:
         """Whether a file that is to be imported looks like one of this dialect."""

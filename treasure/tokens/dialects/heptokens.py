@@ -20,26 +20,28 @@ from treasure.store import read_json, write_text
 from treasure.tokens.dialects.blocks import TokenBlock, TokenImport, token_blocks
 from treasure.tokens.dialects.columns import kept_columns
 from treasure.tokens.dialects.dialect import Dialect, Options, Report
+from treasure.tokens.dialects.heptokens_sequence import (
+    POSITIONS,
+    codes_of,
+    matrix,
+    sequences,
+    size_of,
+    vocabulary_of,
+)
 from treasure.tokens.dialects.parquet import (
     ParquetBlocks,
     columns_of,
     flat,
-    flat_lists,
     parquet_writer,
     whole_numbers,
 )
 from treasure.tokens.dialects.vocabulary import check_table, known_of, vocabulary_size
 from treasure.tokens.table import TokenTable
 
-__all__ = ["HEPTokens", "vocabulary_of"]
+__all__ = ["HEPTokens"]
 
-POSITIONS = 128
-PAD, CLS, SEP, MASK = range(4)
-BASE = 4
-TRACKS, OTHER = 9, 0
 METADATA = "heptokens_token_vocabulary"
 
-_EVENT_TYPE = 10
 _OWN = ("tokens", "mask", "type_ids", "event_index", "label")
 _NAMES = {
     "tokens": ("tokens", "input_ids"),
@@ -48,28 +50,10 @@ _NAMES = {
 }
 
 
-def vocabulary_of(size: int) -> dict[str, Any]:
-    """What HEPTokens says of a vocabulary with `size` codes of particles."""
-    return {
-        "version": 1,
-        "special_tokens": {"pad": PAD, "cls": CLS, "sep": SEP, "mask": MASK},
-        "event": {"type_id": _EVENT_TYPE, "inputs": [], "tokens": []},
-        "event_tokens": [],
-        "object_order": ["tracks"],
-        "objects": {
-            "tracks": {
-                "type_id": TRACKS,
-                "codebook_size": size,
-                "num_quantizers": 1,
-                "quantizers": [{"index": 0, "base": BASE, "size": size}],
-            }
-        },
-        "vocab_size": BASE + size,
-    }
-
-
 class HEPTokens(Dialect, kind="heptokens"):
     """Rows of equal length with special tokens, mask and types."""
+
+    keeps_columns = True
 
     summary: ClassVar[str] = "HEPTokens: parquet, 128 positions with special tokens and mask"
 
@@ -157,9 +141,9 @@ class HEPTokens(Dialect, kind="heptokens"):
                     parts: dict[str, NDArray[Any]] = {}
                     for key, name in columns.items():
                         kinds = "b" if key == "mask" else "iu"
-                        parts[key] = _matrix(rows[name], f"{where}, {name}", first, width, kinds)
+                        parts[key] = matrix(rows[name], f"{where}, {name}", first, width, kinds)
                         width = parts[key].shape[1]
-                    ids, counts, cut = _codes(parts, size, str(source), first)
+                    ids, counts, cut = codes_of(parts, size, str(source), first)
                     without_end += cut
                     keep(rows)
                     table.write(
@@ -202,29 +186,10 @@ def _schema(vocabulary: dict[str, Any], kept: pa.Schema) -> pa.Schema:
 
 
 def _rows(block: TokenBlock, source_file: str, kept: pa.Table) -> pa.Table:
-    n = len(block)
-    tokens = np.full((n, POSITIONS), PAD, np.int64)
-    position = np.arange(POSITIONS)
-    particle = (position > 0) & (position <= block.counts[:, None])
-    slot = np.arange(len(block.ids)) - np.repeat(
-        np.cumsum(block.counts) - block.counts, block.counts
-    )
-    tokens[particle] = BASE + block.ids[slot < POSITIONS - 1]
-    tokens[:, 0] = CLS
-    ending = block.counts < POSITIONS - 1
-    tokens[np.flatnonzero(ending), block.counts[ending] + 1] = SEP
-    mask = position < block.counts[:, None] + 2
-    types = np.where(particle, TRACKS, OTHER)
-
-    def lists(values: NDArray[Any]) -> pa.Array:
-        return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), POSITIONS)
-
     own = {
-        "tokens": lists(tokens),
-        "mask": lists(mask),
-        "type_ids": lists(types.astype(np.int64)),
+        **sequences(block),
         "event_index": pa.array(block.event),
-        "source_file": pa.array([source_file] * n, pa.string()),
+        "source_file": pa.array([source_file] * len(block), pa.string()),
         "label": pa.array(block.label),
     }
     return pa.table({**own, **dict(zip(kept.column_names, kept.columns, strict=True))})
@@ -257,69 +222,6 @@ def _found(file: ParquetBlocks, key: str, source: Path) -> str:
     return present[0]
 
 
-def _matrix(
-    column: pa.ChunkedArray, where: str, first: int, width: int | None, kinds: str
-) -> NDArray[Any]:
-    """(n, width) of lists of equal length."""
-    values, lengths = flat_lists(column, where, kinds)
-    if width is None:
-        width = int(lengths[0]) if len(lengths) else 0
-    if (lengths != width).any():
-        row = int(np.argmax(lengths != width))
-        raise DataError(
-            f"{where}: row {first + row} has {lengths[row]} positions, the others {width}; all rows"
-            " of a file have the same number"
-        )
-    if values.dtype == np.uint64 and (values > 2**62).any():
-        raise DataError(f"{where}: a token of {values.max()}, which no vocabulary has")
-    rows = values.reshape(len(lengths), width)
-    return rows if kinds == "b" else rows.astype(np.int64)
-
-
-def _codes(
-    parts: dict[str, NDArray[Any]], size: int, where: str, first: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """Codes of the constituents, their numbers, and how many rows have no sep."""
-    tokens, mask = parts["tokens"], parts["mask"]
-
-    def refuse(bad: NDArray[np.bool_], found: str) -> None:
-        if bad.any():
-            row = int(np.argmax(bad))
-            raise DataError(f"{where}, row {first + row}: {found}")
-
-    if mask.shape != tokens.shape:
-        raise DataError(f"{where}: rows of {tokens.shape[1]} tokens, but masks of {mask.shape[1]}")
-    rows, width = tokens.shape
-    length = mask.sum(axis=1)
-    position = np.arange(width)
-    refuse((mask != (position < length[:, None])).any(axis=1), "its mask has a hole")
-    refuse((~mask & (tokens != PAD)).any(axis=1), f"tokens other than {PAD} (pad) behind its mask")
-    refuse(length == 0, "no token at all")
-    if not rows:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), 0
-    refuse(tokens[:, 0] != CLS, f"does not begin with {CLS} (cls)")
-    ends = (tokens[np.arange(rows), length - 1] == SEP) & (length > 1)
-    refuse(~ends & (length < width), f"does not end with {SEP} (sep), though there is room for it")
-    counts = length - 1 - ends
-    particle = (position > 0) & (position <= counts[:, None])
-    wrong = particle & ((tokens < BASE) | (tokens >= BASE + size))
-    refuse(
-        wrong.any(axis=1),
-        f"token {tokens[wrong][0] if wrong.any() else ''} among the constituents; a vocabulary of"
-        f" {size} codes has {BASE} to {BASE + size - 1} there",
-    )
-    if "type_ids" in parts:
-        types = parts["type_ids"]
-        if types.shape != tokens.shape:
-            raise DataError(f"{where}: rows of {width} tokens, but {types.shape[1]} type_ids")
-        refuse(
-            (types != np.where(particle, TRACKS, OTHER)).any(axis=1),
-            f"type_ids other than {TRACKS} (tracks) for constituents and {OTHER} elsewhere; other"
-            " objects have no place in a token table",
-        )
-    return tokens[particle] - BASE, counts.astype(np.int64), int((~ends).sum())
-
-
 def _labels(rows: pa.Table, options: Options, where: str) -> NDArray[np.int64]:
     if options.label is not None:
         return np.full(len(rows), options.label, np.int64)
@@ -337,25 +239,8 @@ def _stated(file: ParquetBlocks, source: Path) -> dict[str, int | None]:
             content = json.loads(text)
         except ValueError as error:
             raise DataError(f"{source}: its metadata {METADATA} is not JSON ({error})") from None
-        said["metadata of the file"] = _size(content, f"{source}, metadata {METADATA}")
+        said["metadata of the file"] = size_of(content, f"{source}, metadata {METADATA}")
     beside = source.with_name(f"{source.stem}.vocab.json")
     if beside.is_file():
-        said[beside.name] = _size(read_json(beside), str(beside))
+        said[beside.name] = size_of(read_json(beside), str(beside))
     return said
-
-
-def _size(content: Any, where: str) -> int:
-    try:
-        size = content["objects"]["tracks"]["codebook_size"]
-        if not isinstance(size, int) or isinstance(size, bool):
-            raise TypeError("codebook_size is no whole number")
-        expected = vocabulary_of(size)
-        for key in ("special_tokens", "objects", "vocab_size"):
-            if content[key] != expected[key]:
-                raise ValueError(f"{key} is {content[key]}, expected {expected[key]}")
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{where}: not a vocabulary of pad 0, cls 1, sep 2, mask 3 and one codebook of tracks"
-            f" ({type(error).__name__}: {error})"
-        ) from None
-    return size
