@@ -115,6 +115,8 @@ def test_a_name_that_says_another_class_is_refused(tmp_path: Path):
         export_file(source, tmp_path / "ZJetsToNuNu_a.parquet", "gabbro")
     with pytest.raises(DataError, match="cannot be a class"):
         export_file(source, tmp_path / "a_b", "gabbro", Options(names={1: "a_b"}))
+    with pytest.raises(DataError, match="two classes of one name"):
+        export_file(source, tmp_path / "x", "gabbro", Options(names={0: "TTBar"}))
     assert {path.name for path in tmp_path.iterdir()} == {"a.parquet"}
 
 

@@ -96,6 +96,9 @@ class Gabbro(Dialect, kind="gabbro"):
                     f"{path}: {name!r} cannot be a class of gabbro, which reads the name of a file"
                     " up to the first '_'; take letters and digits"
                 )
+        if len(set(names.values())) < len(names):
+            said = ", ".join(f"{number}={name}" for number, name in sorted(names.items()))
+            raise DataError(f"{path}: two classes of one name ({said}); give each its own")
         writers: dict[int, RowGroups] = {}
         jets_cut = particles_cut = 0
         with TokenTable(source) as table, ExitStack() as files:
@@ -118,19 +121,16 @@ class Gabbro(Dialect, kind="gabbro"):
                     some = block.of(block.label == label)
                     rows = _sequences(some, table.metadata.size)
                     writers[label].write(pa.Table.from_arrays([rows], schema=_SCHEMA))
-                report.jets, report.particles = (
-                    report.jets + len(block),
-                    report.particles + len(block.ids),
-                )
+                report.jets += len(block)
+                report.particles += len(block.ids)
             if not writers:
-                into = path
                 if _is_folder(path):
                     raise DataError(f"{source}: no jets, so that no class names a file in {path}")
-                files.enter_context(parquet_writer(into, _SCHEMA, _AWKWARD))
-                report.files.append(into)
-        report.losses += [
+                files.enter_context(parquet_writer(path, _SCHEMA, _AWKWARD))
+                report.files.append(path)
+        report.losses.append(
             "run, section, event and number of each jet, its split, pT, axis and soft-drop mass"
-        ]
+        )
         if jets_cut:
             report.losses.append(
                 f"{particles_cut:,} particles of {jets_cut:,} jets with more than {MOST_PARTICLES}"
