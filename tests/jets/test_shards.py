@@ -119,9 +119,9 @@ def test_shards_together_are_the_skims_and_divide_no_event(
     jets = [sum(map(sum, parts)) for parts in branches]
     most = max((n for parts in branches for part in parts for n in part), default=0)
     maximum = max(most, 1) + more
-    monkeypatch.setattr("treasure.jets.write._BLOCK_ROWS", block * 2)
-    monkeypatch.setattr("treasure.jets.write._CANDIDATE_CHUNK_ROWS", block)
-    monkeypatch.setattr("treasure.jets.write._NARROW_CHUNK_ROWS", block)
+    monkeypatch.setattr("treasure.jets.write.BLOCK_ROWS", block * 2)
+    monkeypatch.setattr("treasure.jets.write.CANDIDATE_CHUNK_ROWS", block)
+    monkeypatch.setattr("treasure.jets.write.NARROW_CHUNK_ROWS", block)
     tables = []
     for path in write_shards(folder, skims, jets, most, maximum):
         with JetTable(path) as table:

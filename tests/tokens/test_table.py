@@ -233,6 +233,15 @@ def test_metadata_that_do_not_fit_their_checksum_are_refused(tmp_path: Path):
             TokenTable(altered(tmp_path / "a.parquet", lambda _, text=text: text))
 
 
+def test_counts_that_are_damaged_are_refused(tmp_path: Path):
+    path = tmp_path / "a.parquet"
+    write_tokens(path, rows([[1], [2]]), metadata())
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'"rows"', b'"qows"'))
+    with pytest.raises(DataError, match="its metadata 'treasure_tokens' is damaged"):
+        TokenTable(path)
+
+
 def test_other_columns_and_a_number_of_rows_other_than_written_are_refused(tmp_path: Path):
     path = tmp_path / "a.parquet"
     write_tokens(path, rows([[1], [2]]), metadata())

@@ -1,4 +1,4 @@
-"""The console program `treasure`: look at files and runs, compare, start a task of your own."""
+"""The console program `treasure`: look at files and runs, compare, convert, start a task."""
 
 import sys
 from pathlib import Path
@@ -12,8 +12,8 @@ __all__ = ["app", "commands", "main"]
 
 commands = typer.Typer(
     name="treasure",
-    help="Look at files, configurations and runs of TREASURE, compare files, and start a task of "
-    "your own. "
+    help="Look at files, configurations and runs of TREASURE, compare files, convert them from and "
+    "to formats of others, and start a task of your own. "
     "The workflow itself runs with `law run`.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -185,6 +185,105 @@ def status(
     from treasure.cli.status import show_status
 
     show_status(run, config, store, watch=watch, as_json=as_json)
+
+
+_TOKENIZER = typer.Option(help="Folder of the tokenizer that made the tokens.")
+_CODEBOOK = typer.Option(help="npz file with the codebook, where there is no tokenizer.")
+_COLUMNS = typer.Option(
+    help="heptokens: parquet file for columns that have no place in a token table; import writes"
+    " it, export adds them again."
+)
+_NAMES = typer.Option("--name", metavar="N=NAME", help="What class N is called there; repeatable.")
+
+
+@commands.command("export")
+def export_(
+    source: Annotated[
+        Path, typer.Argument(help="A token table (parquet); for jetclass also a jet table (HDF5).")
+    ],
+    destination: Annotated[Path, typer.Argument(help="The file to write; for gabbro or a folder.")],
+    dialect: Annotated[
+        str,
+        typer.Option(
+            help="gabbro, heptokens, heptokens-npz or jetclass; or package.module:Class, one of"
+            " your own."
+        ),
+    ],
+    tokenizer: Annotated[Path | None, _TOKENIZER] = None,
+    codebook: Annotated[Path | None, _CODEBOOK] = None,
+    columns: Annotated[Path | None, _COLUMNS] = None,
+    name: Annotated[list[str] | None, _NAMES] = None,
+) -> None:
+    """Write a table in the format of another project, and say what is lost.
+
+    jetclass decodes tokens and needs the tokenizer; heptokens-npz holds the codebook and needs
+    the tokenizer or the codebook. A tokenizer that did not make the tokens is refused.
+    """
+    from treasure.cli.dialects import export_table, parse_names
+    from treasure.tokens.dialects import Options
+
+    options = Options(
+        tokenizer=tokenizer, codebook=codebook, columns=columns, names=parse_names(name or [])
+    )
+    export_table(source, destination, dialect, options)
+
+
+@commands.command("import")
+def import_(
+    source: Annotated[
+        Path, typer.Argument(help="A file of another project; or the folder of gabbro's tokenizer.")
+    ],
+    destination: Annotated[
+        Path, typer.Argument(help="What to write: .h5 for jets, .parquet for tokens, or a folder.")
+    ],
+    dialect: Annotated[
+        str | None,
+        typer.Option(
+            help="gabbro, heptokens, heptokens-npz, jetclass, aoj or nanoaod; or"
+            " package.module:Class, one of your own; default: recognised."
+        ),
+    ] = None,
+    tokenizer: Annotated[Path | None, _TOKENIZER] = None,
+    codebook: Annotated[Path | None, _CODEBOOK] = None,
+    vocabulary: Annotated[
+        int | None, typer.Option(help="How many codes there are, where the file does not say it.")
+    ] = None,
+    label: Annotated[int | None, typer.Option(help="Class of all jets of the file.")] = None,
+    name: Annotated[list[str] | None, _NAMES] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Name of the dataset; default: that of the file.")
+    ] = None,
+    split: Annotated[
+        Literal["hash", "train", "val", "test", "unknown"] | None,
+        typer.Option(
+            help="The split of all jets, or hash: of their events, as in WriteH5. Default: what the"
+            " file says, else hash for jets and unknown for tokens."
+        ),
+    ] = None,
+    columns: Annotated[Path | None, _COLUMNS] = None,
+    tree: Annotated[
+        str | None, typer.Option(help="TTree of a ROOT file; default: the only one, or 'tree'.")
+    ] = None,
+) -> None:
+    """Read a file of another project into a jet table, a token table or a tokenizer.
+
+    Says what is lost, and what stands for what the file does not say.
+    """
+    from treasure.cli.dialects import import_table, parse_names
+    from treasure.tokens.dialects import Options
+
+    options = Options(
+        tokenizer=tokenizer,
+        codebook=codebook,
+        vocabulary=vocabulary,
+        label=label,
+        names=parse_names(name or []),
+        dataset=dataset,
+        split=split,
+        columns=columns,
+        tree=tree,
+    )
+    import_table(source, destination, dialect, options)
 
 
 @commands.command("new-task")

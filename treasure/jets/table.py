@@ -47,6 +47,9 @@ _OPTIONAL_KEYS: dict[str, tuple[type, tuple[int | None, ...]]] = {
 }
 UNKNOWN = -1
 
+# What h5py raises where a file is damaged.
+_DAMAGED_HDF5 = (OSError, KeyError, RuntimeError, ValueError, TypeError)
+
 
 @dataclass(frozen=True, slots=True)
 class JetChunk:
@@ -132,6 +135,11 @@ class JetTable:
             ) from error
         try:
             self._check()
+        except _DAMAGED_HDF5 as error:
+            self._file.close()
+            raise DataError(
+                f"{self.path}: cannot be read ({error}); the file is damaged, make or copy it again"
+            ) from error
         except BaseException:
             self._file.close()
             raise
@@ -184,7 +192,7 @@ class JetTable:
     def _read(self, key: str, rows: slice) -> NDArray[Any]:
         try:
             return np.asarray(self._file[key][rows])
-        except OSError as error:
+        except _DAMAGED_HDF5 as error:
             raise DataError(
                 f"{self.path}: {key!r} cannot be read ({error}); the file is damaged, make or copy"
                 " it again"
@@ -216,7 +224,13 @@ class JetTable:
     @property
     def attributes(self) -> dict[str, Any]:
         """Attributes of the file: dataset, selection, sources, columns, fingerprint, …"""
-        return {key: _plain(value) for key, value in sorted(self._file.attrs.items())}
+        try:
+            return {key: _plain(value) for key, value in sorted(self._file.attrs.items())}
+        except _DAMAGED_HDF5 as error:
+            raise DataError(
+                f"{self.path}: its attributes cannot be read ({error}); the file is damaged, make"
+                " or copy it again"
+            ) from error
 
     def column(self, key: str) -> NDArray[Any]:
         """One whole narrow key: event_info, jet_kinematics, jet_tagging, label or split."""

@@ -31,21 +31,30 @@ from treasure.skim.merge import merge
 from treasure.skim.parts import CUTFLOW, column_of
 from treasure.store import atomic_file, canonical_json, read_json
 
-__all__ = ["pad_candidates", "write_jet_table"]
+__all__ = [
+    "BLOCK_ROWS",
+    "CANDIDATE_CHUNK_ROWS",
+    "NARROW_CHUNK_ROWS",
+    "NarrowKeys",
+    "new_file",
+    "pad_candidates",
+    "write_attributes",
+    "write_jet_table",
+]
 
 FORMAT = "treasure jet table"
 SCHEMA_VERSION = 1
 
 # Rows held in memory at once (6.6 kB each, some times over), a multiple of both chunk lengths.
-_BLOCK_ROWS = 4096
-_CANDIDATE_CHUNK_ROWS = 128  # 0.8 MB: fits the chunk cache of HDF5, 1 MiB by default
-_NARROW_CHUNK_ROWS = 4096
+BLOCK_ROWS = 4096
+CANDIDATE_CHUNK_ROWS = 128  # 0.8 MB: fits the chunk cache of HDF5, 1 MiB by default
+NARROW_CHUNK_ROWS = 4096
 
 Progress = Callable[[int, int], None]
 
 
 @contextmanager
-def _new_file(path: Path) -> Iterator[h5py.File]:
+def new_file(path: Path) -> Iterator[h5py.File]:
     """An HDF5 file to be written.
 
     HDF5 crashes the process, at once or at its end, when it closes a file and cannot write what it
@@ -156,21 +165,21 @@ def write_jet_table(
     by_split = np.zeros(len(SPLITS), np.int64)
     with (
         atomic_file(path) as temporary,
-        _new_file(temporary) as file,
+        new_file(temporary) as file,
         ChunkWriter() as writer,
     ):
-        kinematics = create_compressed(file, "jet_kinematics", total, (4,), _NARROW_CHUNK_ROWS)
-        tagging = create_compressed(file, "jet_tagging", total, (13,), _NARROW_CHUNK_ROWS)
+        kinematics = create_compressed(file, "jet_kinematics", total, (4,), NARROW_CHUNK_ROWS)
+        tagging = create_compressed(file, "jet_tagging", total, (13,), NARROW_CHUNK_ROWS)
         particles = create_compressed(
             file,
             "PFCands",
             total,
             (selection.max_candidates, len(CANDIDATE_COLUMNS)),
-            _CANDIDATE_CHUNK_ROWS,
+            CANDIDATE_CHUNK_ROWS,
         )
-        narrow = _NarrowKeys(file, total)
+        narrow = NarrowKeys(file, total)
         done = 0
-        for table in source.tables(start, stop, _BLOCK_ROWS):
+        for table in source.tables(start, stop, BLOCK_ROWS):
             event_info = np.stack([column_of(table, name) for name in EVENT_COLUMNS], axis=1)
             split = assign_split(event_info, splits)
             label = np.full(len(table), dataset.label, np.int32)
@@ -199,8 +208,8 @@ def write_jet_table(
     }
 
 
-class _NarrowKeys:
-    """Keys that are stored plain, and carry their checksum because no filter does."""
+class NarrowKeys:
+    """Keys of a jet table that are stored plain, with checksums because no filter has them."""
 
     _DTYPES = {"event_info": np.int64, "label": np.int32, "split": np.int8}
 
@@ -238,8 +247,8 @@ def _padded_chunks(
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """First row and padded rows of one chunk after the other: each fits the cache of a core."""
     offsets = np.concatenate([[0], np.cumsum(counts)])
-    for first in range(0, len(counts), _CANDIDATE_CHUNK_ROWS):
-        some = counts[first : first + _CANDIDATE_CHUNK_ROWS]
+    for first in range(0, len(counts), CANDIDATE_CHUNK_ROWS):
+        some = counts[first : first + CANDIDATE_CHUNK_ROWS]
         begin, end = offsets[first], offsets[first + len(some)]
         yield first, pad_candidates(some, [column[begin:end] for column in columns], width)
 
@@ -253,20 +262,7 @@ def _describe(
     skim: dict[str, Any],
     attributes: Mapping[str, Any],
 ) -> None:
-    columns = {
-        "event_info": EVENT_COLUMNS,
-        "jet_kinematics": KINEMATICS_COLUMNS,
-        "jet_tagging": TAGGING_COLUMNS,
-        "PFCands": CANDIDATE_COLUMNS,
-        "label": ("label",),
-        "split": ("split",),
-    }
-    for key, names in columns.items():
-        file[key].attrs["columns"] = list(names)
-    file["split"].attrs["values"] = canonical_json(dict(enumerate(SPLITS)))
     described: dict[str, Any] = {
-        "format": FORMAT,
-        "schema_version": SCHEMA_VERSION,
         "dataset": dataset_name,
         "label": dataset.label,
         "is_mc": dataset.is_mc,
@@ -281,6 +277,26 @@ def _describe(
         # uri, size, checksum, uuid, entries of every file
         "source_files": skim["files"],
     } | dict(attributes)
+    write_attributes(file, described)
+
+
+def write_attributes(file: h5py.File, described: Mapping[str, Any]) -> None:
+    """Attributes of a jet table: names of columns, format, and what else describes it.
+
+    Text and numbers are stored as they are, everything else as JSON.
+    """
+    columns = {
+        "event_info": EVENT_COLUMNS,
+        "jet_kinematics": KINEMATICS_COLUMNS,
+        "jet_tagging": TAGGING_COLUMNS,
+        "PFCands": CANDIDATE_COLUMNS,
+        "label": ("label",),
+        "split": ("split",),
+    }
+    for key, names in columns.items():
+        file[key].attrs["columns"] = list(names)
+    file["split"].attrs["values"] = canonical_json(dict(enumerate(SPLITS)))
+    described = {"format": FORMAT, "schema_version": SCHEMA_VERSION, **described}
     for key in sorted(described):
         value = described[key]
         # Text of any length: fixed attributes end at 64 KiB.

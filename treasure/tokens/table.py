@@ -268,7 +268,10 @@ class TokenTable:
             if content.pop("checksum") != fingerprint(content):
                 raise ValueError("its checksum does not fit")
             self.metadata = TokenMetadata(**content)
-            self.counts: dict[str, int] = json.loads(stored[_COUNTS.encode()])
+            counts = json.loads(stored[_COUNTS.encode()])
+            self.counts = {
+                name: int(counts[name]) for name in ("rows", "particles", "clipped_particles")
+            } | {name: int(counts[name]) for name in ("cut_particles",) if name in counts}
             expected = schema(self.metadata.codebooks)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{self.path}: its metadata {_KEY!r} is damaged ({error})") from error

@@ -1,0 +1,94 @@
+"""Formats of others: what our tables are exported to, and imported from.
+
+A dialect is one class, ``class Mine(Dialect, kind="mine")`` with `write` and `read`; one of your
+own is named ``package.module:Class``.
+"""
+
+from pathlib import Path
+
+from treasure.errors import DataError
+from treasure.plugins import lookup
+from treasure.tokens.dialects import (  # noqa: F401  what a command may name
+    aoj,
+    gabbro,
+    heptokens,
+    heptokens_npz,
+    jetclass,
+    nanoaod,
+)
+from treasure.tokens.dialects.dialect import Dialect, Options, Report
+
+__all__ = ["Dialect", "Options", "Report", "export_file", "import_file"]
+
+
+def export_file(source: Path, path: Path, dialect: str, options: Options | None = None) -> Report:
+    """Write a table of ours in another format.
+
+    Parameters
+    ----------
+    source
+        A token table (parquet), or for ``jetclass`` also a jet table (HDF5).
+    path
+        The file to write; for ``gabbro`` also a folder.
+    dialect
+        ``gabbro``, ``heptokens``, ``heptokens-npz``, ``jetclass``, or ``package.module:Class``.
+    options
+        What the table does not say.
+
+    Raises
+    ------
+    DataError
+        If the table does not fit the format, or is damaged.
+    """
+    options = options or Options()
+    _distinct(source, path)
+    return _dialect(dialect, options).write(source, path, options)
+
+
+def import_file(
+    source: Path, path: Path, dialect: str | None = None, options: Options | None = None
+) -> Report:
+    """Read a file of another format into a jet table, a token table or a tokenizer of ours.
+
+    Parameters
+    ----------
+    source
+        The file; or a folder with a tokenizer of gabbro.
+    path
+        What to write: HDF5 for jets (``aoj``, ``jetclass``, ``nanoaod``), parquet for tokens, a
+        folder for a tokenizer.
+    dialect
+        As in `export_file`, or ``aoj`` or ``nanoaod``. None: recognised from the file.
+    options
+        What the file does not say.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged, or is not what the description of its format says.
+    """
+    options = options or Options()
+    if not source.exists():
+        raise DataError(f"{source}: no such file or folder")
+    _distinct(source, path)
+    if not -(2**31) <= (options.label or 0) < 2**31:
+        raise DataError(f"--label {options.label}: a class is a number of 32 bits")
+    if dialect is None:
+        found = [kind for kind, one in sorted(Dialect.kinds.items()) if one.recognises(source)]
+        if len(found) != 1:
+            known = ", ".join(sorted(Dialect.kinds))
+            raise DataError(f"{source}: cannot tell which dialect it is; say --dialect ({known})")
+        dialect = found[0]
+    return _dialect(dialect, options).read(source, path, options)
+
+
+def _dialect(kind: str, options: Options) -> Dialect:
+    found = lookup(Dialect, kind)
+    if options.columns is not None and not found.keeps_columns:
+        raise DataError(f"--columns {options.columns}: {kind} has no other columns; leave it out")
+    return found()
+
+
+def _distinct(source: Path, path: Path) -> None:
+    if path.exists() and source.exists() and path.resolve() == source.resolve():
+        raise DataError(f"{path}: is the file that is read; choose another name")
