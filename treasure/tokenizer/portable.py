@@ -1,0 +1,630 @@
+"""Jets to tokens and back with numpy and onnxruntime alone.
+
+This file is complete: it imports nothing of the package that wrote it, and lies beside each
+artefact whose networks are there as ONNX graphs. In the folder of the artefact::
+
+    from portable import Tokenizer
+
+    tokenizer = Tokenizer(".")
+    ids, counts = tokenizer.encode(candidates, kinematics)
+    momenta = tokenizer.decode(ids, counts, kinematics[:, 1:3])
+
+Tokens are found in float64 and are those of the package; momenta agree within the float32 of its
+networks. Files are checked with the checksums of ``tokenizer.json`` before they are used.
+"""
+
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+__all__ = ["DataError", "Tokenizer"]
+
+_FORMAT_VERSION = 2
+_SMALLEST_PT = 1e-6  # GeV: the logarithm of a particle along the beam is clipped, not infinite
+_SMALLEST_MASS_OVER_PT = 1e-3  # of narrower jets the mass is not held
+_PARTICLES_AT_ONCE = 100_000  # bounds the memory
+_NUMBERS_AT_ONCE = 1 << 15  # distances that stay in the cache of a processor
+_CODES_OF_A_CELL = 8
+
+
+class DataError(ValueError):
+    """A file or an array is wrong: missing, damaged, of another kind or shape."""
+
+
+class Tokenizer:
+    """Jets to tokens and back.
+
+    Parameters
+    ----------
+    directory
+        Folder of the artefact.
+    threads
+        Of onnxruntime; 0: as many as it likes. Numpy has settings of its own.
+
+    Raises
+    ------
+    DataError
+        Naming the file that is missing or damaged, or what of the tokenizer this file cannot do.
+    """
+
+    def __init__(self, directory, threads=1):
+        self._directory, self._threads = Path(directory), threads
+        self.description = _description(self._directory)
+        codes = self.description["quantizer"]
+        self.vocabulary_size = self.description["vocabulary"]["size"]
+        self.codebooks = self.description["vocabulary"]["codebooks"]
+        if self.description["features"]["kind"] != "kinematic":
+            raise DataError(
+                f"{self._directory}: features of kind {self.description['features']['kind']};"
+                " portable.py knows kinematic alone"
+            )
+        listed = self.description["features"]["list"]
+        self._low, self._high = np.array([entry["range"] for entry in listed]).T
+        self._mean = np.array([entry["mean"] for entry in listed])
+        self._std = np.array([entry["std"] for entry in listed])
+        if codes["kind"] not in _QUANTIZERS:
+            raise DataError(
+                f"{self._directory}: a quantizer of kind {codes['kind']}; portable.py knows"
+                f" {', '.join(_QUANTIZERS)}"
+            )
+        self._codes = _QUANTIZERS[codes["kind"]](self._file, codes)
+        self._encoder, self._decoder = self._network("encoder"), self._network("decoder")
+        self._sees_jet = len(self._decoder.get_inputs()) > 1
+        self._decoded = None
+
+    def _file(self, name):
+        """Bytes of a file of the artefact, checked."""
+        expected = self.description["files"].get(name)
+        if expected is None:
+            raise DataError(f"{self._directory / name}: not among the files of tokenizer.json")
+        try:
+            data = (self._directory / name).read_bytes()
+        except OSError as error:
+            raise DataError(f"{self._directory / name}: {error.strerror}") from None
+        if hashlib.sha256(data).hexdigest() != expected["sha256"]:
+            raise DataError(
+                f"{self._directory / name}: damaged, or not the file of tokenizer.json"
+            )
+        return data
+
+    def _network(self, part):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.log_severity_level = 3
+        return onnxruntime.InferenceSession(
+            self._file(f"{part}.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+
+    # Jets to tokens ------------------------------------------------------------------------------
+
+    def encode(self, candidates, kinematics):
+        """Tokens of jets.
+
+        Parameters
+        ----------
+        candidates : (N, M, >=4)
+            px, py, pz, E in GeV first; zero-padded: a particle is where E != 0.
+        kinematics : (N, >=3)
+            pt, eta, phi of the jets first; angles are measured from (eta, phi).
+
+        Returns
+        -------
+        ids : (P,) int32, or (P, Q) with Q > 1 codebooks
+            Of the particles of all jets, one jet after the other, in the order of the candidates.
+        counts : (N,) int64
+            Particles of each jet.
+
+        Raises
+        ------
+        DataError
+            If shapes do not fit, or a momentum or axis is NaN or infinite.
+        """
+        momenta, counts, axes = _packed(candidates, kinematics)
+        ids = np.zeros((len(momenta), *self._row_shape()), dtype=np.int32)
+        for jets, rows in _slices(counts):
+            part = momenta[rows].astype(np.float64), counts[jets], axes[jets].astype(np.float64)
+            ids[rows] = self._encoded(*part)
+        return ids, counts
+
+    def _encoded(self, momenta, counts, axes):
+        owner = _owners(counts)
+        raw = np.clip(_kinematic(momenta, axes[owner]), self._low, self._high)
+        features = (raw - self._mean) / self._std
+        latent = _run(self._encoder, features, owner, len(counts))
+        constraint = self.description["jet_constraint"]
+        if not constraint["candidates"]:
+            return self._codes.ids(latent)
+        candidates = self._codes.candidates(latent, constraint["candidates"])
+        chosen = self._chosen(candidates, momenta, counts, axes, owner, raw, features)
+        return candidates[np.arange(len(candidates)), chosen]
+
+    def _chosen(self, candidates, momenta, counts, axes, owner, raw, features):
+        """Which candidates keep the four-momenta of their jets, (P,)."""
+        constraint = self.description["jet_constraint"]
+        weight = np.exp(constraint["pt_weight"] * raw[:, 0])
+        weight /= (np.bincount(owner, weight, len(counts)) / np.maximum(counts, 1))[owner]
+        order = _by_rank(momenta, counts, owner)
+        owner, candidates = owner[order], candidates[order]
+        columns, frame = self._of_codes(candidates)
+        # (C, P) from here on: what is done to all particles is done to long rows
+        distortion = np.zeros(candidates.shape[:2][::-1])
+        for axis, feature in enumerate(features[order].T):
+            distortion += np.square(columns[axis] - feature)
+        distortion *= weight[order]
+        change = _changes(
+            self._turned(frame, axes[owner]), momenta[order], _response(momenta, counts)[:, owner]
+        )
+        chosen = np.empty(len(order), dtype=np.int64)
+        chosen[order] = _choose(
+            distortion, change, counts, constraint["sweeps"], constraint["strength"]
+        )
+        return chosen
+
+    # Tokens to jets ------------------------------------------------------------------------------
+
+    def decode(self, ids, counts, axes):
+        """Particles of tokens.
+
+        Parameters
+        ----------
+        ids : (P,) or (P, Q)
+            As `encode` returned them.
+        counts : (N,)
+        axes : (N, 2)
+            eta and phi of the jets.
+
+        Returns
+        -------
+        (P, 4) float32
+            px, py, pz, E in GeV.
+
+        Raises
+        ------
+        DataError
+            For a token outside 0 … K - 1, or shapes that do not fit.
+        """
+        ids, counts, axes = np.asarray(ids), np.asarray(counts), np.asarray(axes)
+        self._check(ids, counts, axes)
+        ids, counts = ids.astype(np.int64), counts.astype(np.int64)
+        momenta = np.zeros((len(ids), 4), dtype=np.float32)
+        for jets, rows in _slices(counts):
+            owner = _owners(counts[jets])
+            if self._sees_jet:
+                vectors = self._codes.vectors(ids[rows])
+                columns = _run(self._decoder, vectors, owner, jets.stop - jets.start)
+                frame = self._in_frame(self._restored(columns).T)
+            else:
+                frame = self._of_codes(ids[rows])[1]
+            turned = self._turned(frame, axes[jets].astype(np.float64)[owner])
+            for axis, column in enumerate(turned):
+                momenta[rows, axis] = column
+        return momenta
+
+    def _check(self, ids, counts, axes):
+        if ids.dtype.kind not in "iu" or ids.shape[1:] != self._row_shape():
+            raise DataError(
+                f"ids are {ids.dtype} of shape {ids.shape}; expected integers (P,"
+                f"{' Q' if self._row_shape() else ''})"
+            )
+        if counts.dtype.kind not in "iu" or counts.ndim != 1 or axes.shape != (len(counts), 2):
+            raise DataError(
+                f"counts of shape {counts.shape} and axes of {axes.shape}; expected (N,) integers"
+                " and (N, 2): eta, phi"
+            )
+        if (len(counts) and counts.min() < 0) or counts.sum() != len(ids):
+            raise DataError(f"{len(ids)} particles of ids, but counts say {counts.sum()}")
+        if not np.isfinite(axes).all():
+            raise DataError("an axis is NaN or infinite")
+        if len(ids) and not (0 <= ids.min() and ids.max() < self.vocabulary_size):
+            raise DataError(
+                f"tokens range from {ids.min()} to {ids.max()}, but this tokenizer knows 0 to"
+                f" {self.vocabulary_size - 1}; they belong to another tokenizer or dialect"
+            )
+
+    def _row_shape(self):
+        return () if self.codebooks == 1 else (self.codebooks,)
+
+    # What codes decode to, where the decoder takes each particle by itself -----------------------
+
+    def _of_codes(self, ids):
+        """Decoded columns, and momenta in the frame of the axis, of ids of any shape.
+
+        Two arrays with a first axis of columns, then that of the ids, reversed.
+        """
+        if self.codebooks > 1:
+            columns = _run(self._decoder, self._codes.vectors(ids.reshape(-1, self.codebooks)))
+            shape = (-1, *ids.shape[:-1])
+            frame = self._in_frame(self._restored(columns).T).reshape(shape)
+            columns = columns.T.reshape(shape)
+            return np.swapaxes(columns, 1, -1), np.swapaxes(frame, 1, -1)
+        if self._decoded is None:
+            vectors = self._codes.vectors(np.arange(self.vocabulary_size))
+            columns = _run(self._decoder, vectors)
+            self._decoded = (
+                np.ascontiguousarray(columns.T),
+                self._in_frame(self._restored(columns).T),
+            )
+        columns, frame = self._decoded
+        flat = np.ascontiguousarray(ids.T)
+        return columns.take(flat, axis=1), frame.take(flat, axis=1)
+
+    def _restored(self, columns):
+        return np.clip(columns * self._std + self._mean, self._low, self._high)
+
+    def _in_frame(self, raw):
+        """px, py, pz and |p| of massless particles whose jet has eta = phi = 0, (4, P)."""
+        calibration = self.description["calibration"]
+        pt = np.exp(raw[0]) * calibration["pt_scale"]
+        eta, phi = raw[1:3] * calibration["angle_scale"]
+        return np.stack([pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta), pt * np.cosh(eta)])
+
+    def _turned(self, frame, axes):
+        """px, py, pz, E of what `_in_frame` returned, turned and boosted to the axes (P, 2)."""
+        mass = self.description["calibration"]["particle_mass"]
+        eta, phi = axes.T
+        sine, cosine, sinh, cosh = np.sin(phi), np.cos(phi), np.sinh(eta), np.cosh(eta)
+        px, py, pz, p = frame
+        energy = pz * sinh
+        energy += p * cosh
+        np.square(energy, out=energy)
+        energy += mass**2
+        return (
+            px * cosine - py * sine,
+            px * sine + py * cosine,
+            pz * cosh + p * sinh,
+            np.sqrt(energy, out=energy),
+        )
+
+
+# The artefact -----------------------------------------------------------------------------------
+
+
+def _description(directory):
+    path = directory / "tokenizer.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise DataError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(content, dict) or content.get("format_version") != _FORMAT_VERSION:
+        raise DataError(
+            f"{path}: not the description of a tokenizer of format version {_FORMAT_VERSION}"
+        )
+    stated = content.pop("checksum", None)
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    if stated != hashlib.sha256(text.encode()).hexdigest():
+        raise DataError(f"{path}: its checksum does not fit its content; it was changed")
+    return content
+
+
+def _tensors(data):
+    """Arrays of a safetensors file by their names."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    types = {"F32": np.float32, "F64": np.float64, "I64": np.int64}
+    return {
+        name: np.frombuffer(
+            data[start + entry["data_offsets"][0] : start + entry["data_offsets"][1]],
+            dtype=types[entry["dtype"]],
+        ).reshape(entry["shape"])
+        for name, entry in json.loads(data[8:start]).items()
+        if name != "__metadata__"
+    }
+
+
+def _run(network, particles, owner=None, jets=0):
+    """Rows (P, …) of a network, in float64; `owner` and `jets` for one that sees the jet."""
+    first, *others = network.get_inputs()
+    dtype = np.float64 if first.type == "tensor(double)" else np.float32
+    inputs = {first.name: np.ascontiguousarray(particles, dtype=dtype)}
+    if others:
+        inputs |= {"owner": owner, "jets": np.array([jets], dtype=np.int64)}
+    return network.run(None, inputs)[0].astype(np.float64, copy=False)
+
+
+# Particles --------------------------------------------------------------------------------------
+
+
+def _packed(candidates, kinematics):
+    candidates, kinematics = np.asarray(candidates), np.asarray(kinematics)
+    if candidates.ndim != 3 or candidates.shape[2] < 4:
+        raise DataError(f"candidates of shape {candidates.shape}; expected (jets, particles, >=4)")
+    if kinematics.ndim != 2 or kinematics.shape[1] < 3 or len(kinematics) != len(candidates):
+        raise DataError(
+            f"kinematics of shape {kinematics.shape} for {len(candidates)} jets;"
+            " expected (jets, >=3): pt, eta, phi"
+        )
+    axes = kinematics[:, 1:3].astype(np.float32)
+    momenta = candidates[:, :, :4]
+    finite = np.isfinite(momenta).all(axis=(1, 2)) & np.isfinite(axes).all(axis=1)
+    if not finite.all():
+        raise DataError(
+            f"jet {int(np.argmin(finite))} of {len(finite)} has a momentum or axis that is NaN or"
+            " infinite"
+        )
+    real = momenta[:, :, 3] != 0
+    return momenta[real].astype(np.float32), real.sum(axis=1, dtype=np.int64), axes
+
+
+def _owners(counts):
+    return np.repeat(np.arange(len(counts), dtype=np.int64), counts)
+
+
+def _slices(counts):
+    """Slices of jets and of their particles, so many that memory is bounded."""
+    ends = np.cumsum(counts)
+    first, row = 0, 0
+    while first < len(counts):
+        last = max(int(np.searchsorted(ends, row + _PARTICLES_AT_ONCE, side="right")), first + 1)
+        yield slice(first, last), slice(row, int(ends[last - 1]))
+        first, row = last, int(ends[last - 1])
+
+
+def _kinematic(momenta, axes):
+    """log pT, and pseudorapidity and azimuth from the axis, (P, 3)."""
+    px, py, pz = momenta[:, :3].T
+    pt = np.maximum(np.hypot(px, py), _SMALLEST_PT)
+    delta_phi = np.arctan2(py, px) - axes[:, 1]
+    delta_phi -= 2 * np.pi * np.round(delta_phi / (2 * np.pi))
+    return np.stack([np.log(pt), np.arcsinh(pz / pt) - axes[:, 0], delta_phi], axis=1)
+
+
+# Nearest codes ----------------------------------------------------------------------------------
+
+
+class _Nearest:
+    """The codes nearest to a point, exactly: of equal ones the first.
+
+    Codes are shared out to cells. A point at distance r of the centre of its cell, that has as
+    many codes as are wanted within u, has no nearer ones farther than u + r from that centre (the
+    triangle inequality); the codes of each cell stand in the order of that distance.
+    """
+
+    _LONGEST = 256
+
+    def __init__(self, vectors):
+        self.vectors, self.first = np.unique(
+            np.asarray(vectors, dtype=np.float64), axis=0, return_index=True
+        )
+        self._cells = None
+
+    def __call__(self, points, wanted):
+        """Numbers of the codes nearest to points (P, D), nearest first: (P, C)."""
+        wanted = min(wanted, len(self.vectors))
+        found = np.zeros((len(points), wanted), dtype=np.int64)
+        rows = np.arange(len(points))
+        if len(self.vectors) > self._LONGEST:
+            rows = self._in_cells(points, found)
+        step = max(_NUMBERS_AT_ONCE // len(self.vectors), 1)
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step]
+            squares = _squares(points[part], self.vectors.T[None])
+            found[part] = _smallest(squares, wanted)
+        return self.first[found]
+
+    def _in_cells(self, points, found):
+        """Fill in what is certain; returns the rows that are not."""
+        if self._cells is None:
+            self._cells = self._made_cells()
+        centres, half_square, radii, members, codes = self._cells
+        wanted, width = found.shape[1], members.shape[1]
+        cell = np.zeros(len(points), dtype=np.int64)
+        single = points.astype(np.float32)
+        step = max(8 * _NUMBERS_AT_ONCE // len(centres), 1)
+        for start in range(0, len(points), step):
+            part = slice(start, start + step)
+            cell[part] = (single[part] @ centres.T - half_square).argmax(axis=1)
+        from_centre = np.sqrt(np.square(points - centres[cell]).sum(axis=1))
+        enough = np.sqrt(_squares(points, codes[:, :, :wanted][cell]).max(axis=1))
+        reach = (enough + from_centre) * (1 + 1e-9) + 1e-12
+        # radii of all cells as one ascending row
+        largest = radii.max() + 1.0
+        keys = (radii + largest * np.arange(len(radii))[:, None]).ravel()
+        wanted_key = np.minimum(reach * (1 + 1e-9), largest) + largest * cell
+        number = np.searchsorted(keys, wanted_key, side="right") - width * cell
+        order = np.argsort(number, kind="stable")
+        certain = int(np.searchsorted(number[order], width))
+        start = 0
+        while start < certain:
+            stop = start + max(_NUMBERS_AT_ONCE // int(number[order[start]]), 1)
+            stop = min(stop, certain)
+            part = order[start:stop]
+            length = int(number[part[-1]])
+            own = cell[part]
+            nearest = _smallest(_squares(points[part], codes[:, :, :length][own]), wanted)
+            found[part] = members[own[:, None], nearest]
+            start = stop
+        return order[certain:]
+
+    def _made_cells(self):
+        codes = self.vectors
+        centres = codes[:: _CODES_OF_A_CELL].copy()
+        for _ in range(4):  # Lloyd
+            own = _products(codes, centres).argmax(axis=1)
+            sums = np.stack([np.bincount(own, column, len(centres)) for column in codes.T], axis=1)
+            counts = np.bincount(own, minlength=len(centres))
+            centres[counts > 0] = sums[counts > 0] / counts[counts > 0, None]
+        single = centres.astype(np.float32)
+        # as they are used
+        centres = single.astype(np.float64)
+        radii, members = [], []
+        for start in range(0, len(centres), 64):
+            squares = _squares(centres[start : start + 64], codes.T[None])
+            near = _smallest(squares, self._LONGEST)
+            members.append(near)
+            radii.append(np.sqrt(np.take_along_axis(squares, near, axis=1)))
+        members = np.concatenate(members)
+        table = np.ascontiguousarray(np.moveaxis(codes[members], 2, 1))
+        half_square = (np.square(centres).sum(axis=1) / 2).astype(np.float32)
+        return single, half_square, np.concatenate(radii), members, table
+
+
+def _products(points, centres):
+    """What is largest for the nearest of the centres, (P, C)."""
+    return points @ centres.T - np.square(centres).sum(axis=1) / 2
+
+
+def _squares(points, codes):
+    """Squared distances (P, L) of points (P, D) to codes (P or 1, D, L)."""
+    total = np.square(codes[:, 0] - points[:, 0, None])
+    for axis in range(1, points.shape[1]):
+        total += np.square(codes[:, axis] - points[:, axis, None])
+    return total
+
+
+def _smallest(values, wanted):
+    """Places of the smallest values of each row, the smallest first."""
+    if wanted == 1:
+        return values.argmin(axis=1)[:, None]
+    if wanted < values.shape[1]:
+        near = np.argpartition(values, wanted - 1, axis=1)[:, :wanted]
+    else:
+        near = np.broadcast_to(np.arange(values.shape[1]), values.shape)
+    order = np.argsort(np.take_along_axis(values, near, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(near, order, axis=1)
+
+
+# Quantizers -------------------------------------------------------------------------------------
+
+
+class _Vectors:
+    """One codebook, or several whose vectors sum up."""
+
+    def __init__(self, file, codes):
+        books = self._books(file, codes)
+        self._float32 = [book.astype(np.float32) for book in books]
+        self._stages = [_Nearest(book) for book in books]
+
+    def _books(self, file, codes):
+        with np.load(io.BytesIO(file("codebook.npz"))) as stored:
+            book = stored["codebook"]
+        return list(book) if book.ndim == 3 else [book]
+
+    def candidates(self, latent, wanted):
+        """(P, C), or (P, C, Q): the codes of all stages but the last are the nearest."""
+        first = []
+        for stage, book in zip(self._stages[:-1], self._float32[:-1], strict=True):
+            first.append(stage(latent, 1)[:, 0])
+            latent = latent - book[first[-1]].astype(np.float64)
+        last = self._stages[-1](latent, wanted)
+        if not first:
+            return last
+        return np.stack([np.broadcast_to(i[:, None], last.shape) for i in first] + [last], axis=2)
+
+    def ids(self, latent):
+        return self.candidates(latent, 1)[:, 0]
+
+    def vectors(self, ids):
+        if len(self._float32) == 1:
+            return self._float32[0][ids]
+        return sum(book[ids[..., i]] for i, book in enumerate(self._float32))
+
+
+class _Affine(_Vectors):
+    """A codebook with a common scale and shift."""
+
+    def _books(self, file, codes):
+        tensors = _tensors(file("tokenizer.safetensors"))
+        book, scale, shift = (
+            tensors[f"quantizer.{name}"].astype(np.float64) for name in ("codes_", "scale", "shift")
+        )
+        return [book * (1 + codes["affine_rate"] * scale) + codes["affine_rate"] * shift]
+
+
+_QUANTIZERS = {"vq": _Vectors, "kmeans": _Vectors, "rvq": _Vectors, "vq_gradient": _Affine}
+
+
+# Codes of a jet, chosen together ----------------------------------------------------------------
+
+
+def _by_rank(momenta, counts, owner):
+    """Order of the particles: the hardest of every jet, largest jet first, then the second, …"""
+    pt = np.hypot(momenta[:, 0], momenta[:, 1])
+    order = np.lexsort((-pt, owner))
+    same = (pt[order][1:] == pt[order][:-1]) & (owner[1:] == owner[:-1])
+    if same.any():
+        order = np.lexsort((*momenta.T[::-1], -pt, owner))
+    place = np.empty(len(counts), dtype=np.int64)
+    place[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
+    rank = np.arange(len(owner)) - (np.cumsum(counts) - counts)[owner]
+    of_rank = np.bincount(rank)
+    result = np.empty(len(owner), dtype=np.int64)
+    result[(np.cumsum(of_rank) - of_rank)[rank] + place[owner]] = order
+    return result
+
+
+def _response(momenta, counts):
+    """Relative change of pT and of the mass, change of eta and phi per GeV of px, py, pz, E.
+
+    The entries that are not 0, (11, N): pT by px, py; mass by all four; eta by px, py, pz; phi by
+    px, py.
+    """
+    owner = _owners(counts)
+    px, py, pz, energy = (np.bincount(owner, values, len(counts)) for values in momenta.T)
+    pt = np.hypot(px, py)
+    some = pt > 0
+    result = np.zeros((11, len(counts)))
+    px, py, pz, energy, pt = (values[some] for values in (px, py, pz, energy, pt))
+    floor = (_SMALLEST_MASS_OVER_PT * pt) ** 2
+    mass2 = energy**2 - px**2 - py**2 - pz**2
+    held = (mass2 > floor) & (counts[some] > 1)
+    by_mass = np.where(held, 1 / np.maximum(mass2, floor), 0.0)
+    momentum = np.sqrt(pt**2 + pz**2)
+    result[:, some] = [
+        px / pt**2,
+        py / pt**2,
+        *(-px * by_mass, -py * by_mass, -pz * by_mass, energy * by_mass),
+        *(-px / pt**2 * (pz / momentum), -py / pt**2 * (pz / momentum), 1 / momentum),
+        *(-py / pt**2, px / pt**2),
+    ]
+    return result
+
+
+def _changes(candidates, momenta, response):
+    """What each candidate does to pT, mass, eta and phi of the jet, (4, C, P)."""
+    moved = [one - true for one, true in zip(candidates, momenta.T, strict=True)]
+    columns = ((0, 1), (0, 1, 2, 3), (0, 1, 2), (0, 1))
+    entries = iter(response)
+    result = np.zeros((4, *moved[0].shape))
+    for total, axes in zip(result, columns, strict=True):
+        for axis in axes:
+            total += next(entries) * moved[axis]
+    return result
+
+
+def _choose(distortion, change, counts, sweeps, strength):
+    """Iterated conditional modes, all jets at a time: (P,) numbers of candidates, by rank.
+
+    Every particle takes the candidate for which its distortion (C, P) and `strength` times the
+    squared changes (4, C, P) of its jet are smallest, given the candidates of the others.
+    """
+    of_rank = np.bincount(counts)[::-1].cumsum()[::-1][1:]  # jets with so many particles
+    ends = np.cumsum(of_rank)
+    ranks = [(slice(end - n, end), n) for end, n in zip(ends.tolist(), of_rank.tolist())]
+    current = change[:, 0].copy()
+    chosen = np.zeros(current.shape[1], dtype=np.int64)
+    total = np.zeros((4, len(counts)))
+    for rows, jets in ranks:
+        total[:, :jets] += current[:, rows]
+    for _ in range(sweeps):
+        before = chosen.copy()
+        for rows, jets in ranks:
+            rest = total[:, :jets] - current[:, rows]
+            own = change[:, :, rows]
+            cost = rest[:, None] + own
+            np.square(cost, out=cost)
+            cost *= strength
+            cost[0] += distortion[:, rows]
+            for axis in range(1, 4):
+                cost[0] += cost[axis]
+            best = cost[0].argmin(axis=0)
+            current[:, rows] = np.take_along_axis(own, best[None, None], axis=1)[:, 0]
+            chosen[rows] = best
+            total[:, :jets] = rest + current[:, rows]
+        if (chosen == before).all():
+            break
+    return chosen
