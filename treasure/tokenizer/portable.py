@@ -19,16 +19,21 @@ import json
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
-__all__ = ["DataError", "Tokenizer"]
+__all__ = ["FEATURES", "QUANTIZERS", "DataError", "Tokenizer"]
+
+FEATURES = ("kinematic",)
+QUANTIZERS = ("vq", "kmeans", "rvq", "vq_gradient")
 
 _FORMAT_VERSION = 2
 _SMALLEST_PT = 1e-6  # GeV: the logarithm of a particle along the beam is clipped, not infinite
 _SMALLEST_MASS_OVER_PT = 1e-3  # of narrower jets the mass is not held
 _PARTICLES_AT_ONCE = 100_000  # bounds the memory
-_NUMBERS_AT_ONCE = 1 << 15  # distances that stay in the cache of a processor
-_CODES_OF_A_CELL = 8
+_ROWS_OF_A_NETWORK = 2000  # that stay in the cache of a processor
+_NUMBERS_AT_ONCE = 1 << 15  # likewise
+# Quickest for 8,192 codes in four dimensions.
+_CODES_OF_A_CELL, _CELLS_OF_A_REGION = 8, 32
+_LENGTHS = (64, 256)  # codes that a point is compared with, before all
 
 
 class DataError(ValueError):
@@ -54,24 +59,20 @@ class Tokenizer:
     def __init__(self, directory, threads=1):
         self._directory, self._threads = Path(directory), threads
         self.description = _description(self._directory)
-        codes = self.description["quantizer"]
         self.vocabulary_size = self.description["vocabulary"]["size"]
         self.codebooks = self.description["vocabulary"]["codebooks"]
-        if self.description["features"]["kind"] != "kinematic":
-            raise DataError(
-                f"{self._directory}: features of kind {self.description['features']['kind']};"
-                " portable.py knows kinematic alone"
-            )
+        for part, kinds in (("features", FEATURES), ("quantizer", QUANTIZERS)):
+            if self.description[part]["kind"] not in kinds:
+                raise DataError(
+                    f"{self._directory}: {part} of kind {self.description[part]['kind']}; without"
+                    f" torch there are {', '.join(kinds)}"
+                )
         listed = self.description["features"]["list"]
         self._low, self._high = np.array([entry["range"] for entry in listed]).T
         self._mean = np.array([entry["mean"] for entry in listed])
         self._std = np.array([entry["std"] for entry in listed])
-        if codes["kind"] not in _QUANTIZERS:
-            raise DataError(
-                f"{self._directory}: a quantizer of kind {codes['kind']}; portable.py knows"
-                f" {', '.join(_QUANTIZERS)}"
-            )
-        self._codes = _QUANTIZERS[codes["kind"]](self._file, codes)
+        affine = self.description["quantizer"]["kind"] == "vq_gradient"
+        self._codes = (_Affine if affine else _Vectors)(self._file, self.description["quantizer"])
         self._encoder, self._decoder = self._network("encoder"), self._network("decoder")
         self._sees_jet = len(self._decoder.get_inputs()) > 1
         self._decoded = None
@@ -92,6 +93,8 @@ class Tokenizer:
         return data
 
     def _network(self, part):
+        import onnxruntime  # here, so that what stands above can be read without
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.log_severity_level = 3
@@ -320,10 +323,15 @@ def _run(network, particles, owner=None, jets=0):
     """Rows (P, …) of a network, in float64; `owner` and `jets` for one that sees the jet."""
     first, *others = network.get_inputs()
     dtype = np.float64 if first.type == "tensor(double)" else np.float32
-    inputs = {first.name: np.ascontiguousarray(particles, dtype=dtype)}
+    particles = np.ascontiguousarray(particles, dtype=dtype)
     if others:
-        inputs |= {"owner": owner, "jets": np.array([jets], dtype=np.int64)}
-    return network.run(None, inputs)[0].astype(np.float64, copy=False)
+        jet = {"owner": owner, "jets": np.array([jets], dtype=np.int64)}
+        return network.run(None, {first.name: particles} | jet)[0].astype(np.float64)
+    parts = [
+        network.run(None, {first.name: particles[start : start + _ROWS_OF_A_NETWORK]})[0]
+        for start in range(0, max(len(particles), 1), _ROWS_OF_A_NETWORK)
+    ]
+    return np.concatenate(parts).astype(np.float64, copy=False)
 
 
 # Particles --------------------------------------------------------------------------------------
@@ -377,14 +385,13 @@ def _kinematic(momenta, axes):
 
 
 class _Nearest:
-    """The codes nearest to a point, exactly: of equal ones the first.
+    """The codes nearest to a point, in float64: of equal ones the first.
 
     Codes are shared out to cells. A point at distance r of the centre of its cell, that has as
     many codes as are wanted within u, has no nearer ones farther than u + r from that centre (the
-    triangle inequality); the codes of each cell stand in the order of that distance.
+    triangle inequality). The codes near a cell stand in the order of that distance, so that some
+    are compared, then more where these do not reach so far, and all where these do not either.
     """
-
-    _LONGEST = 256
 
     def __init__(self, vectors):
         self.vectors, self.first = np.unique(
@@ -395,97 +402,139 @@ class _Nearest:
     def __call__(self, points, wanted):
         """Numbers of the codes nearest to points (P, D), nearest first: (P, C)."""
         wanted = min(wanted, len(self.vectors))
+        if self._cells is None:
+            self._cells = _Cells(self.vectors)
         found = np.zeros((len(points), wanted), dtype=np.int64)
-        rows = np.arange(len(points))
-        if len(self.vectors) > self._LONGEST:
-            rows = self._in_cells(points, found)
-        step = max(_NUMBERS_AT_ONCE // len(self.vectors), 1)
-        for start in range(0, len(rows), step):
-            part = rows[start : start + step]
-            squares = _squares(points[part], self.vectors.T[None])
-            found[part] = _smallest(squares, wanted)
+        cell = self._cells.of(points)
+        order = np.argsort(cell, kind="stable")
+        seen = _extended(points[order] - self._cells.centres[cell[order]])
+        missed = [
+            self._in_cell(number, seen[part], order[part], found) for number, part in _runs(cell)
+        ]
+        if missed:
+            self._among_all(points, np.concatenate(missed), found)
         return self.first[found]
 
-    def _in_cells(self, points, found):
-        """Fill in what is certain; returns the rows that are not."""
-        if self._cells is None:
-            self._cells = self._made_cells()
-        centres, half_square, radii, members, codes = self._cells
-        wanted, width = found.shape[1], members.shape[1]
-        cell = np.zeros(len(points), dtype=np.int64)
-        single = points.astype(np.float32)
-        step = max(8 * _NUMBERS_AT_ONCE // len(centres), 1)
-        for start in range(0, len(points), step):
-            part = slice(start, start + step)
-            cell[part] = (single[part] @ centres.T - half_square).argmax(axis=1)
-        from_centre = np.sqrt(np.square(points - centres[cell]).sum(axis=1))
-        enough = np.sqrt(_squares(points, codes[:, :, :wanted][cell]).max(axis=1))
-        reach = (enough + from_centre) * (1 + 1e-9) + 1e-12
-        # radii of all cells as one ascending row
-        largest = radii.max() + 1.0
-        keys = (radii + largest * np.arange(len(radii))[:, None]).ravel()
-        wanted_key = np.minimum(reach * (1 + 1e-9), largest) + largest * cell
-        number = np.searchsorted(keys, wanted_key, side="right") - width * cell
-        order = np.argsort(number, kind="stable")
-        certain = int(np.searchsorted(number[order], width))
-        start = 0
-        while start < certain:
-            stop = start + max(_NUMBERS_AT_ONCE // int(number[order[start]]), 1)
-            stop = min(stop, certain)
-            part = order[start:stop]
-            length = int(number[part[-1]])
-            own = cell[part]
-            nearest = _smallest(_squares(points[part], codes[:, :, :length][own]), wanted)
-            found[part] = members[own[:, None], nearest]
-            start = stop
-        return order[certain:]
+    def _in_cell(self, number, seen, rows, found):
+        """Fill in `found`; returns the rows of which it may be wrong."""
+        codes, members = self._cells.codes[number], self._cells.members[number]
+        for length in _LENGTHS:
+            length = min(length, codes.shape[1])
+            places, last = _smallest(seen @ codes[:, :length], found.shape[1])
+            found[rows] = members[places]
+            if length == len(self.vectors):
+                return rows[:0]
+            reach = (np.sqrt(last) + np.sqrt(seen[:, -1])) * (1 + 1e-9) + 1e-12
+            more = reach >= self._cells.radii[number, length - 1]
+            rows, seen = rows[more], seen[more]
+            if not len(rows):
+                break
+        return rows
 
-    def _made_cells(self):
-        codes = self.vectors
-        centres = codes[:: _CODES_OF_A_CELL].copy()
-        for _ in range(4):  # Lloyd
-            own = _products(codes, centres).argmax(axis=1)
-            sums = np.stack([np.bincount(own, column, len(centres)) for column in codes.T], axis=1)
-            counts = np.bincount(own, minlength=len(centres))
-            centres[counts > 0] = sums[counts > 0] / counts[counts > 0, None]
-        single = centres.astype(np.float32)
-        # as they are used
-        centres = single.astype(np.float64)
-        radii, members = [], []
-        for start in range(0, len(centres), 64):
-            squares = _squares(centres[start : start + 64], codes.T[None])
-            near = _smallest(squares, self._LONGEST)
-            members.append(near)
-            radii.append(np.sqrt(np.take_along_axis(squares, near, axis=1)))
-        members = np.concatenate(members)
-        table = np.ascontiguousarray(np.moveaxis(codes[members], 2, 1))
-        half_square = (np.square(centres).sum(axis=1) / 2).astype(np.float32)
-        return single, half_square, np.concatenate(radii), members, table
+    def _among_all(self, points, rows, found):
+        step = max(_NUMBERS_AT_ONCE // len(self.vectors), 1)
+        codes = self.vectors.T
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step]
+            squares = np.zeros((len(part), codes.shape[1]))
+            for axis, column in enumerate(codes):
+                squares += np.square(column - points[part, axis, None])
+            found[part] = _smallest(squares, found.shape[1])[0]
 
 
-def _products(points, centres):
-    """What is largest for the nearest of the centres, (P, C)."""
-    return points @ centres.T - np.square(centres).sum(axis=1) / 2
+class _Cells:
+    """Cells of the codes.
+
+    `centres` (M, D), and of each cell the nearest codes: `codes` (M, D + 2, L) as `_extended` needs
+    them, from the centre, `radii` (M, L), how far from it they are, and `members` (M, L), which.
+    """
+
+    def __init__(self, codes):
+        width = min(len(codes), _LENGTHS[-1])
+        self.centres = codes.mean(axis=0, keepdims=True)
+        if width < len(codes):
+            self.centres = _means(codes, codes[::_CODES_OF_A_CELL])
+        self._region = _matching(_means(self.centres, self.centres[::_CELLS_OF_A_REGION]))
+        regions = _extended(self._region[:-2].T / -2)
+        near = min(len(self.centres), 4 * _CELLS_OF_A_REGION)
+        self._in_region = _smallest(regions @ _matching(self.centres), near)[0]
+        self._of_region = _matching(self.centres[self._in_region])
+        self.members = np.concatenate(
+            [
+                _smallest(_extended(part) @ _matching(codes), width)[0]
+                for part in np.array_split(self.centres, -(-len(self.centres) // 64))
+            ]
+        )
+        moved = codes[self.members] - self.centres[:, None]
+        self.codes, self.radii = _matching(moved), np.sqrt(np.square(moved).sum(axis=2))
+
+    def of(self, points):
+        """A cell near to each point: which one changes the work, and not what is found."""
+        found = np.zeros(len(points), dtype=np.int64)
+        points = _extended(points)
+        region = (points @ self._region).argmin(axis=1)
+        order = np.argsort(region, kind="stable")
+        points = points[order]
+        for number, part in _runs(region):
+            nearest = (points[part] @ self._of_region[number]).argmin(axis=1)
+            found[order[part]] = self._in_region[number, nearest]
+        return found
 
 
-def _squares(points, codes):
-    """Squared distances (P, L) of points (P, D) to codes (P or 1, D, L)."""
-    total = np.square(codes[:, 0] - points[:, 0, None])
-    for axis in range(1, points.shape[1]):
-        total += np.square(codes[:, axis] - points[:, axis, None])
-    return total
+def _runs(numbers):
+    """Each number that occurs, and the slice that it fills when they are sorted."""
+    rows = np.bincount(numbers)
+    present = np.flatnonzero(rows)
+    ends = np.cumsum(rows[present])
+    for number, first, last in zip(present, ends - rows[present], ends, strict=True):
+        yield int(number), slice(int(first), int(last))
 
 
-def _smallest(values, wanted):
-    """Places of the smallest values of each row, the smallest first."""
+def _means(points, centres):
+    """Centres of points after some rounds of k-means (Lloyd)."""
+    centres = centres.copy()
+    for _ in range(3):
+        parts = np.array_split(_extended(points), -(-len(points) // 512))
+        own = np.concatenate([(part @ _matching(centres)).argmin(axis=1) for part in parts])
+        counts = np.bincount(own, minlength=len(centres))
+        sums = np.stack([np.bincount(own, column, len(centres)) for column in points.T], axis=1)
+        centres[counts > 0] = sums[counts > 0] / counts[counts > 0, None]
+    return centres
+
+
+def _extended(points):
+    """x, 1, x² (P, D + 2), whose product with `_matching` codes is the squared distance."""
+    one = np.ones((len(points), 1))
+    return np.hstack([points, one, np.square(points).sum(axis=1, keepdims=True)])
+
+
+def _matching(codes):
+    """-2 y, y², 1: (…, K, D) to (…, D + 2, K)."""
+    square = np.square(codes).sum(axis=-1, keepdims=True)
+    return np.ascontiguousarray(
+        np.concatenate([-2 * codes, square, np.ones_like(square)], axis=-1).swapaxes(-1, -2)
+    )
+
+
+def _smallest(squares, wanted):
+    """Places of the smallest values of each row, the smallest first, and the last of the values.
+
+    Numbers that are not negative are ordered as the integers that have their bits. The last bits
+    give way to the place, so that a sort without an index is enough. `squares` is used up.
+    """
+    places = squares.shape[1]
+    mask = (1 << (places - 1).bit_length()) - 1
+    keys = np.maximum(squares, 0.0, out=squares).view(np.int64)
+    keys &= ~mask
+    keys |= np.arange(places)
     if wanted == 1:
-        return values.argmin(axis=1)[:, None]
-    if wanted < values.shape[1]:
-        near = np.argpartition(values, wanted - 1, axis=1)[:, :wanted]
-    else:
-        near = np.broadcast_to(np.arange(values.shape[1]), values.shape)
-    order = np.argsort(np.take_along_axis(values, near, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(near, order, axis=1)
+        keys = keys.min(axis=1, keepdims=True)
+    elif places > 2 * _LENGTHS[-1]:
+        keys.partition(wanted - 1, axis=1)
+        keys = keys[:, :wanted].copy()
+    keys.sort(axis=1)
+    keys = np.ascontiguousarray(keys[:, :wanted])
+    return keys & mask, keys[:, -1].view(np.float64)
 
 
 # Quantizers -------------------------------------------------------------------------------------
@@ -533,9 +582,6 @@ class _Affine(_Vectors):
             tensors[f"quantizer.{name}"].astype(np.float64) for name in ("codes_", "scale", "shift")
         )
         return [book * (1 + codes["affine_rate"] * scale) + codes["affine_rate"] * shift]
-
-
-_QUANTIZERS = {"vq": _Vectors, "kmeans": _Vectors, "rvq": _Vectors, "vq_gradient": _Affine}
 
 
 # Codes of a jet, chosen together ----------------------------------------------------------------
