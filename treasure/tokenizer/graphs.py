@@ -1,8 +1,8 @@
 """The networks of a tokenizer as ONNX graphs, for readers without torch.
 
-A graph takes packed particles, ``particles`` (P, F or D), and where the network sees the jet, also
-``owner`` (P,) int64, the jet of each particle, ascending, and ``jets`` (1,) int64, their number. The
-same parameters give the same bytes.
+A graph takes ``particles``: (P, F or D), or, where the network sees the jet, (N, M, F or D) of N jets
+that have M particles each, so that nothing in it is padding. The same parameters give the same
+bytes.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 from torch import nn
 
 from treasure.errors import ConfigError
@@ -18,7 +18,7 @@ from treasure.tokenizer.model import DeepSets, Identity, Model
 
 __all__ = ["decoder_graph", "encoder_graph"]
 
-# ScatterElements that adds is as old; the version of the file format that came with it.
+# Of 2022, and the version of the file format that came with it: read by what people have.
 _OPSET, _IR_VERSION = 18, 8
 
 
@@ -55,39 +55,52 @@ class _Builder:
         self.dtype = dtype
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
-        self.inputs = ["particles"]
+        self.jets_and_sizes: str | None = None
 
     def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
         name = f"{kind.lower()}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, inputs, [name], **attributes))
         return name
 
-    def constant(self, value: NDArray[Any]) -> str:
+    def constant(self, value: Any, dtype: Any = None) -> str:
         name = f"constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        array = np.ascontiguousarray(value, dtype=dtype or self.dtype)
+        self.constants.append(numpy_helper.from_array(array, name))
         return name
+
+    def start(self, width: int, *, sees_jet: bool) -> str:
+        """The particles as rows (P, width)."""
+        if not sees_jet:
+            return "particles"
+        self.jets_and_sizes = self.node("Shape", "particles", start=0, end=2)
+        return self.rows("particles", width)
+
+    def rows(self, x: str, width: int) -> str:
+        """(N, M, width) to (P, width)."""
+        return self.node("Reshape", x, self.constant([-1, width], np.int64))
+
+    def by_jet(self, x: str, *widths: int) -> str:
+        """(P, W) to (N, M, widths)."""
+        assert self.jets_and_sizes is not None
+        last = self.constant(widths, np.int64)
+        return self.node("Reshape", x, self.node("Concat", self.jets_and_sizes, last, axis=0))
 
     def linear(self, x: str, layer: nn.Linear) -> str:
         parameters = [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
-        names = [self.constant(p.detach().cpu().numpy().astype(self.dtype)) for p in parameters]
+        names = [self.constant(parameter.detach().cpu().numpy()) for parameter in parameters]
         return self.node("Gemm", x, *names, transB=1)
 
     def silu(self, x: str) -> str:
-        return self.node("Mul", x, self.node("Sigmoid", x))
-
-    def of_jet(self, per_particle: str, width: int) -> str:
-        """Sums over the particles of each jet, (N, width)."""
-        self.inputs = ["particles", "owner", "jets"]
-        shape = self.node("Concat", "jets", self.constant(np.array([width])), axis=0)
-        zero = numpy_helper.from_array(np.zeros(1, dtype=self.dtype), "zero")
-        empty = self.node("ConstantOfShape", shape, value=zero)
-        column = self.node("Unsqueeze", "owner", self.constant(np.array([1])))
-        index = self.node("Expand", column, self.node("Shape", per_particle))
-        return self.node("ScatterElements", empty, index, per_particle, axis=0, reduction="add")
+        if self.dtype == np.float32:
+            return self.node("Mul", x, self.node("Sigmoid", x))
+        # the same; onnxruntime is slow at logistic functions in float64
+        below = self.node("Add", self.node("Exp", self.node("Neg", x)), self.constant([1.0]))
+        return self.node("Div", x, below)
 
 
 def _graph(model: Model, part: str, dtype: np.dtype[Any]) -> bytes:
     builder = _Builder(dtype)
+    sizes = [model.features, model.dimension][:: 1 if part == "encoder" else -1]
     if isinstance(model, Identity):
         result = builder.node("Identity", "particles")
     elif isinstance(model, DeepSets):
@@ -96,19 +109,15 @@ def _graph(model: Model, part: str, dtype: np.dtype[Any]) -> bytes:
         raise ConfigError(
             f"a model of kind {model.config.kind} has no ONNX graph: deep_sets and identity have"
         )
-    sizes = [model.features, model.dimension][:: 1 if part == "encoder" else -1]
     number = helper.np_dtype_to_tensor_dtype(dtype)
-    inputs = {
-        "particles": (number, ["particles", sizes[0]]),
-        "owner": (TensorProto.INT64, ["particles"]),
-        "jets": (TensorProto.INT64, [1]),
-    }
+    sees_jet = builder.jets_and_sizes is not None
     builder.nodes.append(helper.make_node("Identity", [result], ["result"]))
+    lead = ["jets", "size"] if sees_jet else ["particles"]
     graph = helper.make_graph(
         builder.nodes,
         part,
-        [helper.make_tensor_value_info(name, *inputs[name]) for name in builder.inputs],
-        [helper.make_tensor_value_info("result", number, ["particles", sizes[1]])],
+        [helper.make_tensor_value_info("particles", number, [*lead, sizes[0]])],
+        [helper.make_tensor_value_info("result", number, ["rows", sizes[1]])],
         builder.constants,
     )
     made = helper.make_model(
@@ -124,17 +133,19 @@ def _graph(model: Model, part: str, dtype: np.dtype[Any]) -> bytes:
 
 def _residual(builder: _Builder, network: Any) -> str:
     """See `treasure.tokenizer.model`."""
-    h = builder.linear("particles", network.first)
+    particles = builder.start(network.first.in_features, sees_jet=network.summary is not None)
+    h = builder.linear(particles, network.first)
     if network.summary is not None:
         first, _, second = network.summary
-        per_particle = builder.linear(builder.silu(builder.linear("particles", first)), second)
-        tenth = builder.constant(np.array(0.1, dtype=builder.dtype))
-        summed = builder.of_jet(per_particle, second.out_features)
-        jet = builder.silu(builder.node("Mul", summed, tenth))
-        seen = builder.node("Gather", builder.linear(jet, network.from_jet), "owner", axis=0)
-        h = builder.node("Add", h, seen)
+        width, context = second.in_features, second.out_features
+        per_particle = builder.linear(builder.silu(builder.linear(particles, first)), second)
+        axis = builder.constant([1], np.int64)
+        summed = builder.node("ReduceSum", builder.by_jet(per_particle, context), axis, keepdims=0)
+        jet = builder.silu(builder.node("Mul", summed, builder.constant([0.1])))
+        seen = builder.node("Unsqueeze", builder.linear(jet, network.from_jet), axis)
+        h = builder.rows(builder.node("Add", builder.by_jet(h, width), seen), width)
     h = builder.silu(h)
     for layer in network.hidden:
         h = builder.silu(builder.linear(h, layer))
-    straight = builder.linear("particles", network.straight)
+    straight = builder.linear(particles, network.straight)
     return builder.node("Add", straight, builder.linear(h, network.last))

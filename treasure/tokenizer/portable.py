@@ -29,11 +29,11 @@ _FORMAT_VERSION = 2
 _SMALLEST_PT = 1e-6  # GeV: the logarithm of a particle along the beam is clipped, not infinite
 _SMALLEST_MASS_OVER_PT = 1e-3  # of narrower jets the mass is not held
 _PARTICLES_AT_ONCE = 100_000  # bounds the memory
-_ROWS_OF_A_NETWORK = 2000  # that stay in the cache of a processor
+_ROWS_AT_ONCE = 2000  # particles whose numbers stay in the cache of a processor
 _NUMBERS_AT_ONCE = 1 << 15  # likewise
 # Quickest for 8,192 codes in four dimensions.
 _CODES_OF_A_CELL, _CELLS_OF_A_REGION = 8, 32
-_LENGTHS = (64, 256)  # codes that a point is compared with, before all
+_CODES_OF_A_LIST = 256
 
 
 class DataError(ValueError):
@@ -74,7 +74,6 @@ class Tokenizer:
         affine = self.description["quantizer"]["kind"] == "vq_gradient"
         self._codes = (_Affine if affine else _Vectors)(self._file, self.description["quantizer"])
         self._encoder, self._decoder = self._network("encoder"), self._network("decoder")
-        self._sees_jet = len(self._decoder.get_inputs()) > 1
         self._decoded = None
 
     def _file(self, name):
@@ -137,7 +136,7 @@ class Tokenizer:
         owner = _owners(counts)
         raw = np.clip(_kinematic(momenta, axes[owner]), self._low, self._high)
         features = (raw - self._mean) / self._std
-        latent = _run(self._encoder, features, owner, len(counts))
+        latent = _run(self._encoder, features, counts)
         constraint = self.description["jet_constraint"]
         if not constraint["candidates"]:
             return self._codes.ids(latent)
@@ -151,16 +150,19 @@ class Tokenizer:
         weight = np.exp(constraint["pt_weight"] * raw[:, 0])
         weight /= (np.bincount(owner, weight, len(counts)) / np.maximum(counts, 1))[owner]
         order = _by_rank(momenta, counts, owner)
-        owner, candidates = owner[order], candidates[order]
-        columns, frame = self._of_codes(candidates)
-        # (C, P) from here on: what is done to all particles is done to long rows
-        distortion = np.zeros(candidates.shape[:2][::-1])
-        for axis, feature in enumerate(features[order].T):
-            distortion += np.square(columns[axis] - feature)
-        distortion *= weight[order]
-        change = _changes(
-            self._turned(frame, axes[owner]), momenta[order], _response(momenta, counts)[:, owner]
-        )
+        response = _response(momenta, counts)
+        # (C, P): what is done to all particles is done to long rows
+        distortion = np.zeros((candidates.shape[1], len(order)))
+        change = np.zeros((4, *distortion.shape))
+        for start in range(0, len(order), _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            rows = order[part]
+            columns, frame = self._of_codes(candidates[rows])
+            for axis, feature in enumerate(features[rows].T):
+                distortion[:, part] += np.square(columns[axis] - feature)
+            distortion[:, part] *= weight[rows]
+            turned = self._turned(frame, axes[owner[rows]])
+            _changes(turned, momenta[rows], response[:, owner[rows]], change[:, :, part])
         chosen = np.empty(len(order), dtype=np.int64)
         chosen[order] = _choose(
             distortion, change, counts, constraint["sweeps"], constraint["strength"]
@@ -196,9 +198,8 @@ class Tokenizer:
         momenta = np.zeros((len(ids), 4), dtype=np.float32)
         for jets, rows in _slices(counts):
             owner = _owners(counts[jets])
-            if self._sees_jet:
-                vectors = self._codes.vectors(ids[rows])
-                columns = _run(self._decoder, vectors, owner, jets.stop - jets.start)
+            if _sees_jet(self._decoder):
+                columns = _run(self._decoder, self._codes.vectors(ids[rows]), counts[jets])
                 frame = self._in_frame(self._restored(columns).T)
             else:
                 frame = self._of_codes(ids[rows])[1]
@@ -319,19 +320,33 @@ def _tensors(data):
     }
 
 
-def _run(network, particles, owner=None, jets=0):
-    """Rows (P, …) of a network, in float64; `owner` and `jets` for one that sees the jet."""
-    first, *others = network.get_inputs()
-    dtype = np.float64 if first.type == "tensor(double)" else np.float32
-    particles = np.ascontiguousarray(particles, dtype=dtype)
-    if others:
-        jet = {"owner": owner, "jets": np.array([jets], dtype=np.int64)}
-        return network.run(None, {first.name: particles} | jet)[0].astype(np.float64)
-    parts = [
-        network.run(None, {first.name: particles[start : start + _ROWS_OF_A_NETWORK]})[0]
-        for start in range(0, max(len(particles), 1), _ROWS_OF_A_NETWORK)
-    ]
-    return np.concatenate(parts).astype(np.float64, copy=False)
+def _sees_jet(network):
+    return len(network.get_inputs()[0].shape) == 3
+
+
+def _run(network, particles, counts=None):
+    """Rows (P, …) of a network, in float64; counts (N,) for one that sees the jet."""
+    double = network.get_inputs()[0].type == "tensor(double)"
+    particles = np.ascontiguousarray(particles, dtype=np.float64 if double else np.float32)
+    if not _sees_jet(network):
+        steps = range(0, max(len(particles), 1), _ROWS_AT_ONCE)
+        parts = [
+            network.run(None, {"particles": particles[start : start + _ROWS_AT_ONCE]})[0]
+            for start in steps
+        ]
+        return np.concatenate(parts).astype(np.float64, copy=False)
+    # jets of one size together, so that none has to be padded
+    sizes = np.repeat(counts, counts)
+    order = np.argsort(sizes, kind="stable")
+    particles = particles[order]
+    result = np.zeros((len(particles), network.get_outputs()[0].shape[1]))
+    for size, rows in _runs(sizes):
+        step = max(_ROWS_AT_ONCE // size, 1) * size
+        for start in range(rows.start, rows.stop, step):
+            part = slice(start, min(start + step, rows.stop))
+            jets = particles[part].reshape(-1, size, particles.shape[1])
+            result[order[part]] = network.run(None, {"particles": jets})[0]
+    return result
 
 
 # Particles --------------------------------------------------------------------------------------
@@ -418,7 +433,7 @@ class _Nearest:
     def _in_cell(self, number, seen, rows, found):
         """Fill in `found`; returns the rows of which it may be wrong."""
         codes, members = self._cells.codes[number], self._cells.members[number]
-        for length in _LENGTHS:
+        for length in (48 + 2 * found.shape[1], codes.shape[1]):
             length = min(length, codes.shape[1])
             places, last = _smallest(seen @ codes[:, :length], found.shape[1])
             found[rows] = members[places]
@@ -450,13 +465,13 @@ class _Cells:
     """
 
     def __init__(self, codes):
-        width = min(len(codes), _LENGTHS[-1])
+        width = min(len(codes), _CODES_OF_A_LIST)
         self.centres = codes.mean(axis=0, keepdims=True)
         if width < len(codes):
             self.centres = _means(codes, codes[::_CODES_OF_A_CELL])
         self._region = _matching(_means(self.centres, self.centres[::_CELLS_OF_A_REGION]))
         regions = _extended(self._region[:-2].T / -2)
-        near = min(len(self.centres), 4 * _CELLS_OF_A_REGION)
+        near = min(len(self.centres), 3 * _CELLS_OF_A_REGION)
         self._in_region = _smallest(regions @ _matching(self.centres), near)[0]
         self._of_region = _matching(self.centres[self._in_region])
         self.members = np.concatenate(
@@ -529,7 +544,7 @@ def _smallest(squares, wanted):
     keys |= np.arange(places)
     if wanted == 1:
         keys = keys.min(axis=1, keepdims=True)
-    elif places > 2 * _LENGTHS[-1]:
+    elif places > 2 * _CODES_OF_A_LIST:
         keys.partition(wanted - 1, axis=1)
         keys = keys[:, :wanted].copy()
     keys.sort(axis=1)
@@ -630,16 +645,14 @@ def _response(momenta, counts):
     return result
 
 
-def _changes(candidates, momenta, response):
-    """What each candidate does to pT, mass, eta and phi of the jet, (4, C, P)."""
+def _changes(candidates, momenta, response, result):
+    """What each candidate does to pT, mass, eta and phi of the jet, added to `result` (4, C, P)."""
     moved = [one - true for one, true in zip(candidates, momenta.T, strict=True)]
     columns = ((0, 1), (0, 1, 2, 3), (0, 1, 2), (0, 1))
     entries = iter(response)
-    result = np.zeros((4, *moved[0].shape))
     for total, axes in zip(result, columns, strict=True):
         for axis in axes:
             total += next(entries) * moved[axis]
-    return result
 
 
 def _choose(distortion, change, counts, sweeps, strength):
