@@ -353,9 +353,7 @@ class Tokenizer:
             "config": self.config.model_dump(mode="json"),
             "provenance": self.provenance,
         }
-        write_artefact(
-            Path(directory), content, self.state(), self.codebook, portable_files(self)
-        )
+        write_artefact(Path(directory), content, self.state(), self.codebook, portable_files(self))
 
     @classmethod
     def load(cls, directory: str | Path, device: str | torch.device = "cpu") -> "Tokenizer":

@@ -86,9 +86,7 @@ class Tokenizer:
         except OSError as error:
             raise DataError(f"{self._directory / name}: {error.strerror}") from None
         if hashlib.sha256(data).hexdigest() != expected["sha256"]:
-            raise DataError(
-                f"{self._directory / name}: damaged, or not the file of tokenizer.json"
-            )
+            raise DataError(f"{self._directory / name}: damaged, or not the file of tokenizer.json")
         return data
 
     def _network(self, part):
