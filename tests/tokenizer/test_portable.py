@@ -166,7 +166,7 @@ def test_a_jet_does_not_depend_on_the_others(both, monkeypatch: pytest.MonkeyPat
 
 def test_tokens_of_the_demos_jets_are_the_same(tmp_path: Path):
     store = Path(os.environ.get("TREASURE_STORE") or HOME / "data") / "demo" / "WriteH5"
-    files = sorted(store.glob("ttbar/*/*.h5"))
+    files = sorted(store.glob("ttbar/**/*.h5"))
     if not files:
         pytest.skip(f"needs the demo's jets in {store}")
     with h5py.File(files[0]) as file:

@@ -1,15 +1,14 @@
 """The networks of a tokenizer as ONNX graphs, for readers without torch.
 
-A graph takes ``particles``: (P, F or D), or, where the network sees the jet, (N, M, F or D) of N jets
-that have M particles each, so that nothing in it is padding. The same parameters give the same
-bytes.
+A graph takes ``particles``: (P, F or D), or, where the network sees the jet, (N, M, F or D) of N
+jets that have M particles each, so that nothing in it is padding. The same parameters give the
+same bytes.
 """
 
 from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from torch import nn
 

@@ -16,9 +16,12 @@ networks. Files are checked with the checksums of ``tokenizer.json`` before they
 import hashlib
 import io
 import json
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["FEATURES", "QUANTIZERS", "DataError", "Tokenizer"]
 
@@ -33,7 +36,10 @@ _ROWS_AT_ONCE = 2000  # particles whose numbers stay in the cache of a processor
 _NUMBERS_AT_ONCE = 1 << 15  # likewise
 # Quickest for 8,192 codes in four dimensions.
 _CODES_OF_A_CELL, _CELLS_OF_A_REGION = 8, 32
-_CODES_OF_A_LIST = 256
+_CODES_OF_A_LIST, _MOST_CELLS = 256, 2048
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 class DataError(ValueError):
@@ -56,7 +62,7 @@ class Tokenizer:
         Naming the file that is missing or damaged, or what of the tokenizer this file cannot do.
     """
 
-    def __init__(self, directory, threads=1):
+    def __init__(self, directory: str | Path, threads: int = 1) -> None:
         self._directory, self._threads = Path(directory), threads
         self.description = _description(self._directory)
         self.vocabulary_size = self.description["vocabulary"]["size"]
@@ -74,9 +80,9 @@ class Tokenizer:
         affine = self.description["quantizer"]["kind"] == "vq_gradient"
         self._codes = (_Affine if affine else _Vectors)(self._file, self.description["quantizer"])
         self._encoder, self._decoder = self._network("encoder"), self._network("decoder")
-        self._decoded = None
+        self._decoded: tuple[Array, Array] | None = None
 
-    def _file(self, name):
+    def _file(self, name: str) -> bytes:
         """Bytes of a file of the artefact, checked."""
         expected = self.description["files"].get(name)
         if expected is None:
@@ -89,7 +95,7 @@ class Tokenizer:
             raise DataError(f"{self._directory / name}: damaged, or not the file of tokenizer.json")
         return data
 
-    def _network(self, part):
+    def _network(self, part: str) -> Any:
         import onnxruntime  # here, so that what stands above can be read without
 
         options = onnxruntime.SessionOptions()
@@ -101,7 +107,9 @@ class Tokenizer:
 
     # Jets to tokens ------------------------------------------------------------------------------
 
-    def encode(self, candidates, kinematics):
+    def encode(
+        self, candidates: ArrayLike, kinematics: ArrayLike
+    ) -> tuple[NDArray[np.int32], Ints]:
         """Tokens of jets.
 
         Parameters
@@ -130,7 +138,7 @@ class Tokenizer:
             ids[rows] = self._encoded(*part)
         return ids, counts
 
-    def _encoded(self, momenta, counts, axes):
+    def _encoded(self, momenta: Array, counts: Ints, axes: Array) -> Ints:
         owner = _owners(counts)
         raw = np.clip(_kinematic(momenta, axes[owner]), self._low, self._high)
         features = (raw - self._mean) / self._std
@@ -139,12 +147,22 @@ class Tokenizer:
         if not constraint["candidates"]:
             return self._codes.ids(latent)
         candidates = self._codes.candidates(latent, constraint["candidates"])
-        chosen = self._chosen(candidates, momenta, counts, axes, owner, raw, features)
-        return candidates[np.arange(len(candidates)), chosen]
+        chosen = self._chosen(candidates, momenta, counts, axes, raw, features)
+        found: Ints = candidates[np.arange(len(candidates)), chosen]
+        return found
 
-    def _chosen(self, candidates, momenta, counts, axes, owner, raw, features):
+    def _chosen(
+        self,
+        candidates: Ints,
+        momenta: Array,
+        counts: Ints,
+        axes: Array,
+        raw: Array,
+        features: Array,
+    ) -> Ints:
         """Which candidates keep the four-momenta of their jets, (P,)."""
         constraint = self.description["jet_constraint"]
+        owner = _owners(counts)
         weight = np.exp(constraint["pt_weight"] * raw[:, 0])
         weight /= (np.bincount(owner, weight, len(counts)) / np.maximum(counts, 1))[owner]
         order = _by_rank(momenta, counts, owner)
@@ -169,7 +187,7 @@ class Tokenizer:
 
     # Tokens to jets ------------------------------------------------------------------------------
 
-    def decode(self, ids, counts, axes):
+    def decode(self, ids: ArrayLike, counts: ArrayLike, axes: ArrayLike) -> NDArray[np.float32]:
         """Particles of tokens.
 
         Parameters
@@ -190,9 +208,7 @@ class Tokenizer:
         DataError
             For a token outside 0 … K - 1, or shapes that do not fit.
         """
-        ids, counts, axes = np.asarray(ids), np.asarray(counts), np.asarray(axes)
-        self._check(ids, counts, axes)
-        ids, counts = ids.astype(np.int64), counts.astype(np.int64)
+        ids, counts, axes = self._checked(np.asarray(ids), np.asarray(counts), np.asarray(axes))
         momenta = np.zeros((len(ids), 4), dtype=np.float32)
         for jets, rows in _slices(counts):
             owner = _owners(counts[jets])
@@ -201,12 +217,14 @@ class Tokenizer:
                 frame = self._in_frame(self._restored(columns).T)
             else:
                 frame = self._of_codes(ids[rows])[1]
-            turned = self._turned(frame, axes[jets].astype(np.float64)[owner])
+            turned = self._turned(frame, axes[jets][owner])
             for axis, column in enumerate(turned):
                 momenta[rows, axis] = column
         return momenta
 
-    def _check(self, ids, counts, axes):
+    def _checked(
+        self, ids: NDArray[Any], counts: NDArray[Any], axes: NDArray[Any]
+    ) -> tuple[Ints, Ints, Array]:
         if ids.dtype.kind not in "iu" or ids.shape[1:] != self._row_shape():
             raise DataError(
                 f"ids are {ids.dtype} of shape {ids.shape}; expected integers (P,"
@@ -221,18 +239,19 @@ class Tokenizer:
             raise DataError(f"{len(ids)} particles of ids, but counts say {counts.sum()}")
         if not np.isfinite(axes).all():
             raise DataError("an axis is NaN or infinite")
-        if len(ids) and not (0 <= ids.min() and ids.max() < self.vocabulary_size):
+        if len(ids) and (ids.min() < 0 or ids.max() >= self.vocabulary_size):
             raise DataError(
                 f"tokens range from {ids.min()} to {ids.max()}, but this tokenizer knows 0 to"
                 f" {self.vocabulary_size - 1}; they belong to another tokenizer or dialect"
             )
+        return ids.astype(np.int64), counts.astype(np.int64), axes.astype(np.float64)
 
-    def _row_shape(self):
+    def _row_shape(self) -> tuple[int, ...]:
         return () if self.codebooks == 1 else (self.codebooks,)
 
     # What codes decode to, where the decoder takes each particle by itself -----------------------
 
-    def _of_codes(self, ids):
+    def _of_codes(self, ids: Ints) -> tuple[Array, Array]:
         """Decoded columns, and momenta in the frame of the axis, of ids of any shape.
 
         Two arrays with a first axis of columns, then that of the ids, reversed.
@@ -254,17 +273,17 @@ class Tokenizer:
         flat = np.ascontiguousarray(ids.T)
         return columns.take(flat, axis=1), frame.take(flat, axis=1)
 
-    def _restored(self, columns):
+    def _restored(self, columns: Array) -> Array:
         return np.clip(columns * self._std + self._mean, self._low, self._high)
 
-    def _in_frame(self, raw):
+    def _in_frame(self, raw: Array) -> Array:
         """px, py, pz and |p| of massless particles whose jet has eta = phi = 0, (4, P)."""
         calibration = self.description["calibration"]
         pt = np.exp(raw[0]) * calibration["pt_scale"]
         eta, phi = raw[1:3] * calibration["angle_scale"]
         return np.stack([pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta), pt * np.cosh(eta)])
 
-    def _turned(self, frame, axes):
+    def _turned(self, frame: Array, axes: Array) -> tuple[Array, ...]:
         """px, py, pz, E of what `_in_frame` returned, turned and boosted to the axes (P, 2)."""
         mass = self.description["calibration"]["particle_mass"]
         eta, phi = axes.T
@@ -285,7 +304,7 @@ class Tokenizer:
 # The artefact -----------------------------------------------------------------------------------
 
 
-def _description(directory):
+def _description(directory: Path) -> dict[str, Any]:
     path = directory / "tokenizer.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -304,10 +323,10 @@ def _description(directory):
     return content
 
 
-def _tensors(data):
+def _tensors(data: bytes) -> dict[str, NDArray[Any]]:
     """Arrays of a safetensors file by their names."""
     start = 8 + int.from_bytes(data[:8], "little")
-    types = {"F32": np.float32, "F64": np.float64, "I64": np.int64}
+    types: dict[str, Any] = {"F32": np.float32, "F64": np.float64, "I64": np.int64}
     return {
         name: np.frombuffer(
             data[start + entry["data_offsets"][0] : start + entry["data_offsets"][1]],
@@ -318,15 +337,15 @@ def _tensors(data):
     }
 
 
-def _sees_jet(network):
+def _sees_jet(network: Any) -> bool:
     return len(network.get_inputs()[0].shape) == 3
 
 
-def _run(network, particles, counts=None):
+def _run(network: Any, particles: NDArray[Any], counts: Ints | None = None) -> Array:
     """Rows (P, …) of a network, in float64; counts (N,) for one that sees the jet."""
     double = network.get_inputs()[0].type == "tensor(double)"
     particles = np.ascontiguousarray(particles, dtype=np.float64 if double else np.float32)
-    if not _sees_jet(network):
+    if counts is None or not _sees_jet(network):
         steps = range(0, max(len(particles), 1), _ROWS_AT_ONCE)
         parts = [
             network.run(None, {"particles": particles[start : start + _ROWS_AT_ONCE]})[0]
@@ -350,7 +369,9 @@ def _run(network, particles, counts=None):
 # Particles --------------------------------------------------------------------------------------
 
 
-def _packed(candidates, kinematics):
+def _packed(
+    candidates: ArrayLike, kinematics: ArrayLike
+) -> tuple[NDArray[np.float32], Ints, NDArray[np.float32]]:
     candidates, kinematics = np.asarray(candidates), np.asarray(kinematics)
     if candidates.ndim != 3 or candidates.shape[2] < 4:
         raise DataError(f"candidates of shape {candidates.shape}; expected (jets, particles, >=4)")
@@ -371,11 +392,11 @@ def _packed(candidates, kinematics):
     return momenta[real].astype(np.float32), real.sum(axis=1, dtype=np.int64), axes
 
 
-def _owners(counts):
+def _owners(counts: Ints) -> Ints:
     return np.repeat(np.arange(len(counts), dtype=np.int64), counts)
 
 
-def _slices(counts):
+def _slices(counts: Ints) -> Iterator[tuple[slice, slice]]:
     """Slices of jets and of their particles, so many that memory is bounded."""
     ends = np.cumsum(counts)
     first, row = 0, 0
@@ -385,8 +406,8 @@ def _slices(counts):
         first, row = last, int(ends[last - 1])
 
 
-def _kinematic(momenta, axes):
-    """log pT, and pseudorapidity and azimuth from the axis, (P, 3)."""
+def _kinematic(momenta: Array, axes: Array) -> Array:
+    """Logarithm of pT, and pseudorapidity and azimuth from the axis, (P, 3)."""
     px, py, pz = momenta[:, :3].T
     pt = np.maximum(np.hypot(px, py), _SMALLEST_PT)
     delta_phi = np.arctan2(py, px) - axes[:, 1]
@@ -398,7 +419,9 @@ def _kinematic(momenta, axes):
 
 
 class _Nearest:
-    """The codes nearest to a point, in float64: of equal ones the first.
+    """The codes nearest to a point: of equal ones the first.
+
+    Distances are taken in float64, and to ten digits none are equal.
 
     Codes are shared out to cells. A point at distance r of the centre of its cell, that has as
     many codes as are wanted within u, has no nearer ones farther than u + r from that centre (the
@@ -406,13 +429,13 @@ class _Nearest:
     are compared, then more where these do not reach so far, and all where these do not either.
     """
 
-    def __init__(self, vectors):
+    def __init__(self, vectors: NDArray[np.floating]) -> None:
         self.vectors, self.first = np.unique(
             np.asarray(vectors, dtype=np.float64), axis=0, return_index=True
         )
-        self._cells = None
+        self._cells: _Cells | None = None
 
-    def __call__(self, points, wanted):
+    def __call__(self, points: Array, wanted: int) -> Ints:
         """Numbers of the codes nearest to points (P, D), nearest first: (P, C)."""
         wanted = min(wanted, len(self.vectors))
         if self._cells is None:
@@ -422,29 +445,31 @@ class _Nearest:
         order = np.argsort(cell, kind="stable")
         seen = _extended(points[order] - self._cells.centres[cell[order]])
         missed = [
-            self._in_cell(number, seen[part], order[part], found) for number, part in _runs(cell)
+            self._in_cell(self._cells, number, seen[part], order[part], found)
+            for number, part in _runs(cell)
         ]
         if missed:
             self._among_all(points, np.concatenate(missed), found)
-        return self.first[found]
+        numbers: Ints = self.first[found]
+        return numbers
 
-    def _in_cell(self, number, seen, rows, found):
+    def _in_cell(self, cells: "_Cells", number: int, seen: Array, rows: Ints, found: Ints) -> Ints:
         """Fill in `found`; returns the rows of which it may be wrong."""
-        codes, members = self._cells.codes[number], self._cells.members[number]
+        codes, members = cells.codes[number], cells.members[number]
         for length in (48 + 2 * found.shape[1], codes.shape[1]):
             length = min(length, codes.shape[1])
             places, last = _smallest(seen @ codes[:, :length], found.shape[1])
             found[rows] = members[places]
             if length == len(self.vectors):
                 return rows[:0]
-            reach = (np.sqrt(last) + np.sqrt(seen[:, -1])) * (1 + 1e-9) + 1e-12
-            more = reach >= self._cells.radii[number, length - 1]
+            reach = (np.sqrt(last) + np.sqrt(seen[:, -1])) * (1 + 1e-7)  # and rounding
+            more = reach >= cells.radii[number, length - 1]
             rows, seen = rows[more], seen[more]
             if not len(rows):
                 break
         return rows
 
-    def _among_all(self, points, rows, found):
+    def _among_all(self, points: Array, rows: Ints, found: Ints) -> None:
         step = max(_NUMBERS_AT_ONCE // len(self.vectors), 1)
         codes = self.vectors.T
         for start in range(0, len(rows), step):
@@ -462,11 +487,11 @@ class _Cells:
     them, from the centre, `radii` (M, L), how far from it they are, and `members` (M, L), which.
     """
 
-    def __init__(self, codes):
+    def __init__(self, codes: Array) -> None:
         width = min(len(codes), _CODES_OF_A_LIST)
         self.centres = codes.mean(axis=0, keepdims=True)
         if width < len(codes):
-            self.centres = _means(codes, codes[::_CODES_OF_A_CELL])
+            self.centres = _means(codes, codes[:: max(_CODES_OF_A_CELL, len(codes) // _MOST_CELLS)])
         self._region = _matching(_means(self.centres, self.centres[::_CELLS_OF_A_REGION]))
         regions = _extended(self._region[:-2].T / -2)
         near = min(len(self.centres), 3 * _CELLS_OF_A_REGION)
@@ -481,7 +506,7 @@ class _Cells:
         moved = codes[self.members] - self.centres[:, None]
         self.codes, self.radii = _matching(moved), np.sqrt(np.square(moved).sum(axis=2))
 
-    def of(self, points):
+    def of(self, points: Array) -> Ints:
         """A cell near to each point: which one changes the work, and not what is found."""
         found = np.zeros(len(points), dtype=np.int64)
         points = _extended(points)
@@ -494,7 +519,7 @@ class _Cells:
         return found
 
 
-def _runs(numbers):
+def _runs(numbers: Ints) -> Iterator[tuple[int, slice]]:
     """Each number that occurs, and the slice that it fills when they are sorted."""
     rows = np.bincount(numbers)
     present = np.flatnonzero(rows)
@@ -503,7 +528,7 @@ def _runs(numbers):
         yield int(number), slice(int(first), int(last))
 
 
-def _means(points, centres):
+def _means(points: Array, centres: Array) -> Array:
     """Centres of points after some rounds of k-means (Lloyd)."""
     centres = centres.copy()
     for _ in range(3):
@@ -515,13 +540,13 @@ def _means(points, centres):
     return centres
 
 
-def _extended(points):
+def _extended(points: Array) -> Array:
     """x, 1, x² (P, D + 2), whose product with `_matching` codes is the squared distance."""
     one = np.ones((len(points), 1))
     return np.hstack([points, one, np.square(points).sum(axis=1, keepdims=True)])
 
 
-def _matching(codes):
+def _matching(codes: Array) -> Array:
     """-2 y, y², 1: (…, K, D) to (…, D + 2, K)."""
     square = np.square(codes).sum(axis=-1, keepdims=True)
     return np.ascontiguousarray(
@@ -529,7 +554,7 @@ def _matching(codes):
     )
 
 
-def _smallest(squares, wanted):
+def _smallest(squares: Array, wanted: int) -> tuple[Ints, Array]:
     """Places of the smallest values of each row, the smallest first, and the last of the values.
 
     Numbers that are not negative are ordered as the integers that have their bits. The last bits
@@ -556,17 +581,19 @@ def _smallest(squares, wanted):
 class _Vectors:
     """One codebook, or several whose vectors sum up."""
 
-    def __init__(self, file, codes):
+    def __init__(self, file: Callable[[str], bytes], codes: dict[str, Any]) -> None:
         books = self._books(file, codes)
         self._float32 = [book.astype(np.float32) for book in books]
         self._stages = [_Nearest(book) for book in books]
 
-    def _books(self, file, codes):
+    def _books(
+        self, file: Callable[[str], bytes], codes: dict[str, Any]
+    ) -> list[NDArray[np.floating]]:
         with np.load(io.BytesIO(file("codebook.npz"))) as stored:
             book = stored["codebook"]
         return list(book) if book.ndim == 3 else [book]
 
-    def candidates(self, latent, wanted):
+    def candidates(self, latent: Array, wanted: int) -> Ints:
         """(P, C), or (P, C, Q): the codes of all stages but the last are the nearest."""
         first = []
         for stage, book in zip(self._stages[:-1], self._float32[:-1], strict=True):
@@ -577,19 +604,22 @@ class _Vectors:
             return last
         return np.stack([np.broadcast_to(i[:, None], last.shape) for i in first] + [last], axis=2)
 
-    def ids(self, latent):
-        return self.candidates(latent, 1)[:, 0]
+    def ids(self, latent: Array) -> Ints:
+        found: Ints = self.candidates(latent, 1)[:, 0]
+        return found
 
-    def vectors(self, ids):
+    def vectors(self, ids: Ints) -> NDArray[np.float32]:
         if len(self._float32) == 1:
             return self._float32[0][ids]
-        return sum(book[ids[..., i]] for i, book in enumerate(self._float32))
+        return np.sum([book[ids[..., i]] for i, book in enumerate(self._float32)], axis=0)
 
 
 class _Affine(_Vectors):
     """A codebook with a common scale and shift."""
 
-    def _books(self, file, codes):
+    def _books(
+        self, file: Callable[[str], bytes], codes: dict[str, Any]
+    ) -> list[NDArray[np.floating]]:
         tensors = _tensors(file("tokenizer.safetensors"))
         book, scale, shift = (
             tensors[f"quantizer.{name}"].astype(np.float64) for name in ("codes_", "scale", "shift")
@@ -600,7 +630,7 @@ class _Affine(_Vectors):
 # Codes of a jet, chosen together ----------------------------------------------------------------
 
 
-def _by_rank(momenta, counts, owner):
+def _by_rank(momenta: Array, counts: Ints, owner: Ints) -> Ints:
     """Order of the particles: the hardest of every jet, largest jet first, then the second, …"""
     pt = np.hypot(momenta[:, 0], momenta[:, 1])
     order = np.lexsort((-pt, owner))
@@ -616,7 +646,7 @@ def _by_rank(momenta, counts, owner):
     return result
 
 
-def _response(momenta, counts):
+def _response(momenta: Array, counts: Ints) -> Array:
     """Relative change of pT and of the mass, change of eta and phi per GeV of px, py, pz, E.
 
     The entries that are not 0, (11, N): pT by px, py; mass by all four; eta by px, py, pz; phi by
@@ -643,7 +673,7 @@ def _response(momenta, counts):
     return result
 
 
-def _changes(candidates, momenta, response, result):
+def _changes(candidates: Sequence[Array], momenta: Array, response: Array, result: Array) -> None:
     """What each candidate does to pT, mass, eta and phi of the jet, added to `result` (4, C, P)."""
     moved = [one - true for one, true in zip(candidates, momenta.T, strict=True)]
     columns = ((0, 1), (0, 1, 2, 3), (0, 1, 2), (0, 1))
@@ -653,7 +683,7 @@ def _changes(candidates, momenta, response, result):
             total += next(entries) * moved[axis]
 
 
-def _choose(distortion, change, counts, sweeps, strength):
+def _choose(distortion: Array, change: Array, counts: Ints, sweeps: int, strength: float) -> Ints:
     """Iterated conditional modes, all jets at a time: (P,) numbers of candidates, by rank.
 
     Every particle takes the candidate for which its distortion (C, P) and `strength` times the
@@ -661,7 +691,8 @@ def _choose(distortion, change, counts, sweeps, strength):
     """
     of_rank = np.bincount(counts)[::-1].cumsum()[::-1][1:]  # jets with so many particles
     ends = np.cumsum(of_rank)
-    ranks = [(slice(end - n, end), n) for end, n in zip(ends.tolist(), of_rank.tolist())]
+    each = zip(ends.tolist(), of_rank.tolist(), strict=True)
+    ranks = [(slice(end - jets, end), jets) for end, jets in each]
     current = change[:, 0].copy()
     chosen = np.zeros(current.shape[1], dtype=np.int64)
     total = np.zeros((4, len(counts)))
