@@ -32,6 +32,7 @@ from treasure.tokenizer.model import Model
 from treasure.tokenizer.particles import Particles, owners, pack
 from treasure.tokenizer.portability import portable_files
 from treasure.tokenizer.quantizer import Quantizer
+from treasure.tokenizer.remote import located
 from treasure.tokenizer.saved import (
     DESCRIPTION,
     FORMAT_VERSION,
@@ -356,15 +357,22 @@ class Tokenizer:
         write_artefact(Path(directory), content, self.state(), self.codebook, portable_files(self))
 
     @classmethod
-    def load(cls, directory: str | Path, device: str | torch.device = "cpu") -> "Tokenizer":
+    def load(cls, source: str | Path, device: str | torch.device = "cpu") -> "Tokenizer":
         """Read an artefact and check it.
+
+        Parameters
+        ----------
+        source
+            A folder, ``hf://owner/name[@revision][/folder]`` on the Hugging Face Hub
+            (``hf://datasets/owner/name/folder`` in a dataset), or ``https://host/folder``.
+        device
 
         Raises
         ------
         DataError
             Naming the file that is missing, damaged, or does not belong to the others.
         """
-        directory = Path(directory)
+        directory = located(source)
         path = directory / DESCRIPTION
         content = read_description(directory)
         try:
