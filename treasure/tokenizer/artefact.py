@@ -84,6 +84,7 @@ class Tokenizer:
             )
         self.calibration = Calibration()
         self.provenance: dict[str, Any] = {}
+        self.measured: dict[str, Any] = {}
         self._double: tuple[Model, Quantizer] | None = None
 
     # What it is ----------------------------------------------------------------------------------
@@ -347,12 +348,13 @@ class Tokenizer:
     # Saved ---------------------------------------------------------------------------------------
 
     def save(self, directory: str | Path) -> None:
-        """Write the artefact; ``tokenizer.json``, which has the checksums of the rest, last."""
+        """Write the artefact and its model card; ``tokenizer.json``, with checksums, last."""
         content = {
             **self._meaning(),
             "fingerprint": self.fingerprint,
             "config": self.config.model_dump(mode="json"),
             "provenance": self.provenance,
+            "measured": self.measured,
         }
         write_artefact(Path(directory), content, self.state(), self.codebook, portable_files(self))
 
@@ -380,9 +382,10 @@ class Tokenizer:
             tokenizer.feature_set.load(content["features"])
             tokenizer.calibration = Calibration.model_validate(content["calibration"])
             tokenizer.load_state(read_tensors(directory / PARAMETERS))
-        except (ValidationError, KeyError, RuntimeError) as error:
+            tokenizer.provenance = dict(content["provenance"])
+            tokenizer.measured = dict(content.get("measured", {}))
+        except (ValidationError, LookupError, TypeError, ValueError, RuntimeError) as error:
             raise DataError(f"{path}: does not fit this version of treasure: {error}") from error
-        tokenizer.provenance = content["provenance"]
         if tokenizer.fingerprint != content["fingerprint"]:
             raise DataError(f"{path}: its fingerprint is not that of {PARAMETERS} beside it")
         return tokenizer

@@ -16,6 +16,7 @@ networks. Files are checked with the checksums of ``tokenizer.json`` before they
 import hashlib
 import io
 import json
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,16 @@ class Tokenizer:
     def __init__(self, directory: str | Path, threads: int = 1) -> None:
         self._directory, self._threads = Path(directory), threads
         self.description = _description(self._directory)
+        try:
+            self._prepare()
+        except DataError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+            raise DataError(
+                f"{self._directory}: not as expected of a tokenizer: {error}"
+            ) from error
+
+    def _prepare(self) -> None:
         self.vocabulary_size = self.description["vocabulary"]["size"]
         self.codebooks = self.description["vocabulary"]["codebooks"]
         for part, kinds in (("features", FEATURES), ("quantizer", QUANTIZERS)):

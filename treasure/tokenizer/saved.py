@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from treasure.errors import DataError
-from treasure.store import atomic_file, checksums, fingerprint, read_json, write_bytes, write_json
+from treasure.store import (
+    atomic_file,
+    checksums,
+    fingerprint,
+    read_json,
+    write_bytes,
+    write_json,
+    write_text,
+)
+from treasure.tokenizer.card import CARD, CODEBOOK, DESCRIPTION, PARAMETERS, model_card
 from treasure.tokenizer.tensors import write_tensors
 
 __all__ = [
@@ -25,7 +34,6 @@ __all__ = [
 
 FORMAT_VERSION = 2
 
-DESCRIPTION, PARAMETERS, CODEBOOK = "tokenizer.json", "tokenizer.safetensors", "codebook.npz"
 
 # A name in the folder itself; nothing that a system or a shell takes for something else.
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
@@ -57,6 +65,7 @@ def write_artefact(
     for name, data in others.items():
         write_bytes(directory / name, data)
     names = (PARAMETERS, CODEBOOK, *others)
+    write_text(directory / CARD, model_card(content, names))
     said = {**content, "files": {name: checksums(directory / name) for name in names}}
     write_json(directory / DESCRIPTION, {**said, "checksum": fingerprint(said)})
 
