@@ -227,20 +227,22 @@ _LOAD = """
 import sys
 from treasure.errors import DataError
 from treasure.tokenizer.artefact import Tokenizer
-try:
-    print(Tokenizer.load(sys.argv[1]).fingerprint)
-except DataError as error:
-    print("DataError", error)
+for source in sys.argv[1:]:
+    try:
+        print(Tokenizer.load(source).fingerprint)
+    except DataError as error:
+        print("DataError", error)
 """
 
 
-def load_from_hub(source: str, home: Path, **environment: str) -> str:
+def load_from_hub(home: Path, *sources: str, **environment: str) -> list[str]:
+    """Fingerprint or error of each, loaded by a process of their own."""
     run = subprocess.run(
-        [sys.executable, "-c", _LOAD, source], capture_output=True, text=True, timeout=120,
+        [sys.executable, "-c", _LOAD, *sources], capture_output=True, text=True, timeout=120,
         env=os.environ | {"HF_HOME": str(home), "HF_HUB_DISABLE_PROGRESS_BARS": "1"} | environment,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
-    return run.stdout.strip()
+    return run.stdout.splitlines()
 
 
 @pytest.fixture
@@ -300,36 +302,39 @@ def hub(folder: Path, tmp_path: Path) -> Iterator[Any]:
 def test_a_tokenizer_is_loaded_from_the_hub_and_then_without_it(hub: Any, tmp_path: Path):
     endpoint, asked = hub
     home = tmp_path / "home"
-    for source in (
-        "hf://group/jets", "hf://group/jets@v1", "hf://datasets/group/release/some/tokenizer",
-    ):  # fmt: skip
-        assert load_from_hub(source, home, HF_ENDPOINT=endpoint) == TOKENIZER.fingerprint
+    sources = [
+        "hf://group/jets",
+        "hf://group/jets@v1",
+        "hf://datasets/group/release/some/tokenizer",
+    ]
+    assert load_from_hub(home, *sources, HF_ENDPOINT=endpoint) == 3 * [TOKENIZER.fingerprint]
     fetched = len(asked)
-    offline = {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "1"}
-    for source in ("hf://group/jets", f"hf://group/jets@{COMMIT}"):
-        assert load_from_hub(source, home, **offline) == TOKENIZER.fingerprint
+    *loaded, missing = load_from_hub(
+        home, *sources, f"hf://group/jets@{COMMIT}", "hf://group/others",
+        HF_ENDPOINT=endpoint, HF_HUB_OFFLINE="1",
+    )  # fmt: skip
+    assert loaded == 4 * [TOKENIZER.fingerprint]
+    assert missing.startswith("DataError hf://group/others: tokenizer.json cannot be had")
     assert len(asked) == fetched
-    answer = load_from_hub("hf://group/others", home, **offline)
-    assert answer.startswith("DataError hf://group/others: tokenizer.json cannot be had")
 
 
 def test_what_the_hub_does_not_have_is_said(hub: Any, folder: Path, tmp_path: Path):
     endpoint, _ = hub
-    answer = load_from_hub("hf://group/nothing", tmp_path / "home", HF_ENDPOINT=endpoint)
-    assert answer.startswith("DataError hf://group/nothing: tokenizer.json cannot be had")
     (folder / "codebook.npz").unlink()
-    answer = load_from_hub("hf://group/jets", tmp_path / "home", HF_ENDPOINT=endpoint)
-    assert answer.startswith("DataError hf://group/jets: codebook.npz cannot be had")
+    sources = "hf://group/nothing", "hf://group/jets"
+    nothing, part = load_from_hub(tmp_path / "home", *sources, HF_ENDPOINT=endpoint)
+    assert nothing.startswith("DataError hf://group/nothing: tokenizer.json cannot be had")
+    assert part.startswith("DataError hf://group/jets: codebook.npz cannot be had")
 
 
 def test_a_damaged_copy_of_the_hub_is_fetched_again_or_refused(hub: Any, tmp_path: Path):
     endpoint, _ = hub
-    home = tmp_path / "home"
-    load_from_hub("hf://group/jets", home, HF_ENDPOINT=endpoint)
+    home, source = tmp_path / "home", "hf://group/jets"
+    load_from_hub(home, source, HF_ENDPOINT=endpoint)
     (copy,) = home.glob("hub/models--group--jets/snapshots/*/codebook.npz")
     whole = copy.read_bytes()
     copy.resolve().write_bytes(whole[:-1] + b"?")
-    answer = load_from_hub("hf://group/jets", home, HF_ENDPOINT=endpoint, HF_HUB_OFFLINE="1")
+    (answer,) = load_from_hub(home, source, HF_ENDPOINT=endpoint, HF_HUB_OFFLINE="1")
     assert answer.startswith("DataError") and "codebook.npz" in answer
-    assert load_from_hub("hf://group/jets", home, HF_ENDPOINT=endpoint) == TOKENIZER.fingerprint
+    assert load_from_hub(home, source, HF_ENDPOINT=endpoint) == [TOKENIZER.fingerprint]
     assert copy.read_bytes() == whole

@@ -37,7 +37,7 @@ _ROWS_AT_ONCE = 2000  # particles whose numbers stay in the cache of a processor
 _NUMBERS_AT_ONCE = 1 << 15  # likewise
 # Quickest for 8,192 codes in four dimensions.
 _CODES_OF_A_CELL, _CELLS_OF_A_REGION = 8, 32
-_CODES_OF_A_LIST, _MOST_CELLS = 256, 2048
+_CODES_OF_A_LIST, _MOST_CELLS, _NUMBERS_FOR_A_CELL = 256, 2048, 1000
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -451,34 +451,27 @@ class _Nearest:
         wanted = min(wanted, len(self.vectors))
         if self._cells is None:
             self._cells = _Cells(self.vectors)
+        cells = self._cells
         found = np.zeros((len(points), wanted), dtype=np.int64)
-        cell = self._cells.of(points)
-        order = np.argsort(cell, kind="stable")
-        seen = _extended(points[order] - self._cells.centres[cell[order]])
-        missed = [
-            self._in_cell(self._cells, number, seen[part], order[part], found)
-            for number, part in _runs(cell)
-        ]
-        if missed:
-            self._among_all(points, np.concatenate(missed), found)
+        cell = cells.of(points)
+        rows = np.argsort(cell, kind="stable")
+        cell = cell[rows]
+        seen = _extended(points[rows] - cells.centres[cell])
+        for length in (48 + 2 * wanted, _CODES_OF_A_LIST):
+            length = min(length, cells.members.shape[1])
+            places, last = cells.nearest(seen, cell, length, wanted)
+            found[rows] = cells.members[cell[:, None], places]
+            if length == len(self.vectors):
+                return self._of_all(found)
+            reach = (np.sqrt(last) + np.sqrt(seen[:, -1])) * (1 + 1e-7)  # and rounding
+            more = reach >= cells.radii[cell, length - 1]
+            rows, seen, cell = rows[more], seen[more], cell[more]
+        self._among_all(points, rows, found)
+        return self._of_all(found)
+
+    def _of_all(self, found: Ints) -> Ints:
         numbers: Ints = self.first[found]
         return numbers
-
-    def _in_cell(self, cells: "_Cells", number: int, seen: Array, rows: Ints, found: Ints) -> Ints:
-        """Fill in `found`; returns the rows of which it may be wrong."""
-        codes, members = cells.codes[number], cells.members[number]
-        for length in (48 + 2 * found.shape[1], codes.shape[1]):
-            length = min(length, codes.shape[1])
-            places, last = _smallest(seen @ codes[:, :length], found.shape[1])
-            found[rows] = members[places]
-            if length == len(self.vectors):
-                return rows[:0]
-            reach = (np.sqrt(last) + np.sqrt(seen[:, -1])) * (1 + 1e-7)  # and rounding
-            more = reach >= cells.radii[number, length - 1]
-            rows, seen = rows[more], seen[more]
-            if not len(rows):
-                break
-        return rows
 
     def _among_all(self, points: Array, rows: Ints, found: Ints) -> None:
         step = max(_NUMBERS_AT_ONCE // len(self.vectors), 1)
@@ -516,6 +509,22 @@ class _Cells:
         )
         moved = codes[self.members] - self.centres[:, None]
         self.codes, self.radii = _matching(moved), np.sqrt(np.square(moved).sum(axis=2))
+
+    def nearest(self, seen: Array, cell: Ints, length: int, wanted: int) -> tuple[Ints, Array]:
+        """`_smallest` of the squared distances to the first codes of cells, which are ascending."""
+        places = np.zeros((len(seen), wanted), dtype=np.int64)
+        last = np.zeros(len(seen))
+        # a product for every cell, or where few points share one, a copy of codes for every point
+        if len(seen) * length > _NUMBERS_FOR_A_CELL * np.count_nonzero(np.diff(cell, prepend=-1)):
+            for number, part in _runs(cell):
+                squares = seen[part] @ self.codes[number][:, :length]
+                places[part], last[part] = _smallest(squares, wanted)
+        else:
+            for start in range(0, len(seen), _NUMBERS_AT_ONCE // length):
+                part = slice(start, start + _NUMBERS_AT_ONCE // length)
+                squares = seen[part, None] @ self.codes[cell[part], :, :length]
+                places[part], last[part] = _smallest(squares[:, 0], wanted)
+        return places, last
 
     def of(self, points: Array) -> Ints:
         """A cell near to each point: which one changes the work, and not what is found."""
@@ -573,7 +582,7 @@ def _smallest(squares: Array, wanted: int) -> tuple[Ints, Array]:
     """
     places = squares.shape[1]
     mask = (1 << (places - 1).bit_length()) - 1
-    keys = np.maximum(squares, 0.0, out=squares).view(np.int64)
+    keys = np.maximum(squares, 0.0).view(np.int64)
     keys &= ~mask
     keys |= np.arange(places)
     if wanted == 1:
