@@ -91,7 +91,7 @@ def test_its_examples_run(folder: Path):
 
 
 def test_a_tokenizer_that_needs_torch_says_so(tmp_path: Path):
-    config = {"model": {"kind": "normformer", "width": 8, "heads": 2, "blocks": 1}}
+    config = {"features": {"kind": "particle_flow"}, "quantizer": {"codes": 8}}
     Tokenizer(TokenizerConfig.model_validate(config)).save(tmp_path)
     text = (tmp_path / "README.md").read_text()
     assert "It needs torch" in text and "portable" not in text

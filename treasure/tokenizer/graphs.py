@@ -9,27 +9,35 @@ from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from onnx import helper, numpy_helper
 from torch import nn
 
 from treasure.errors import ConfigError
 from treasure.tokenizer.model import DeepSets, Identity, Model
+from treasure.tokenizer.normformer import NormFormer
+from treasure.tokenizer.quantizer import Quantizer
+from treasure.tokenizer.scalar_quantizer import ScalarQuantizer
 
 __all__ = ["decoder_graph", "encoder_graph"]
 
 # Of 2022, and the version of the file format that came with it: read by what people have.
 _OPSET, _IR_VERSION = 18, 8
+_FSQ_MARGIN = 1e-3  # of FSQ.bound
 
 
-def encoder_graph(model: Model) -> bytes:
+def encoder_graph(model: Model, quantizer: Quantizer) -> bytes:
     """From standardised features (P, F) to latent vectors (P, D), in float64.
+
+    With finite scalar quantization, to places among the levels of each dimension, to be rounded.
 
     Raises
     ------
     ConfigError
         For a kind of model of which there is no graph.
     """
-    return _graph(model, "encoder", np.dtype(np.float64))
+    levels = quantizer.levels if isinstance(quantizer, ScalarQuantizer) else None
+    return _graph(model, "encoder", np.dtype(np.float64), levels)
 
 
 def decoder_graph(model: Model) -> bytes:
@@ -63,7 +71,7 @@ class _Builder:
 
     def constant(self, value: Any, dtype: Any = None) -> str:
         name = f"constant_{len(self.constants)}"
-        array = np.ascontiguousarray(value, dtype=dtype or self.dtype)
+        array = np.array(value, dtype=dtype or self.dtype, order="C")
         self.constants.append(numpy_helper.from_array(array, name))
         return name
 
@@ -89,6 +97,10 @@ class _Builder:
         names = [self.constant(parameter.detach().cpu().numpy()) for parameter in parameters]
         return self.node("Gemm", x, *names, transB=1)
 
+    def norm(self, x: str, layer: nn.LayerNorm) -> str:
+        names = [self.constant(p.detach().cpu().numpy()) for p in (layer.weight, layer.bias)]
+        return self.node("LayerNormalization", x, *names, epsilon=layer.eps)
+
     def silu(self, x: str) -> str:
         if self.dtype == np.float32:
             return self.node("Mul", x, self.node("Sigmoid", x))
@@ -97,17 +109,19 @@ class _Builder:
         return self.node("Div", x, below)
 
 
-def _graph(model: Model, part: str, dtype: np.dtype[Any]) -> bytes:
+def _graph(model: Model, part: str, dtype: np.dtype[Any], levels: Any = None) -> bytes:
     builder = _Builder(dtype)
     sizes = [model.features, model.dimension][:: 1 if part == "encoder" else -1]
     if isinstance(model, Identity):
         result = builder.node("Identity", "particles")
     elif isinstance(model, DeepSets):
         result = _residual(builder, getattr(model, part))
+    elif isinstance(model, NormFormer):
+        result = _normformer(builder, getattr(model, part), attention=model.config.attention)
     else:
-        raise ConfigError(
-            f"a model of kind {model.config.kind} has no ONNX graph: deep_sets and identity have"
-        )
+        raise ConfigError(f"a model of kind {model.config.kind} has no ONNX graph")
+    if levels is not None:
+        result = _among_levels(builder, result, levels)
     number = helper.np_dtype_to_tensor_dtype(dtype)
     sees_jet = builder.jets_and_sizes is not None
     builder.nodes.append(helper.make_node("Identity", [result], ["result"]))
@@ -148,3 +162,50 @@ def _residual(builder: _Builder, network: Any) -> str:
         h = builder.silu(builder.linear(h, layer))
     straight = builder.linear(particles, network.straight)
     return builder.node("Add", straight, builder.linear(h, network.last))
+
+
+def _normformer(builder: _Builder, stack: Any, *, attention: bool) -> str:
+    """See `treasure.tokenizer.normformer`."""
+    width = stack.first.out_features
+    x = builder.start(stack.first.in_features, sees_jet=attention)
+    x = builder.linear(x, stack.first)
+    for block in stack.blocks:
+        mixed = builder.norm(x, block.before)
+        if attention:
+            mixed = _attention(builder, builder.linear(mixed, block.inward), block.heads, width)
+        else:  # to itself alone: the values
+            values = nn.Linear(width, width)
+            values.weight.data = block.inward.weight.detach()[-width:]
+            values.bias.data = block.inward.bias.detach()[-width:]
+            mixed = builder.linear(mixed, values)
+        mixed = builder.norm(builder.linear(mixed, block.outward), block.after)
+        x = builder.node("Add", x, mixed)
+        hidden = builder.silu(builder.linear(builder.norm(x, block.norm), block.up))
+        x = builder.node("Add", x, builder.linear(hidden, block.down))
+    return builder.linear(x, stack.last)
+
+
+def _attention(builder: _Builder, qkv: str, heads: int, width: int) -> str:
+    """Rows of queries, keys and values (P, 3 W) to (P, W)."""
+    size = width // heads
+    by_head = builder.by_jet(qkv, 3, heads, size)  # (N, M, 3, H, d)
+    three = builder.node("Transpose", by_head, perm=[2, 0, 3, 1, 4])
+    query, key, value = (
+        builder.node("Gather", three, builder.constant(which, np.int64), axis=0)
+        for which in range(3)
+    )
+    scores = builder.node("MatMul", query, builder.node("Transpose", key, perm=[0, 1, 3, 2]))
+    scores = builder.node("Mul", scores, builder.constant([size**-0.5]))
+    mixed = builder.node("MatMul", builder.node("Softmax", scores, axis=-1), value)
+    return builder.rows(builder.node("Transpose", mixed, perm=[0, 2, 1, 3]), width)
+
+
+def _among_levels(builder: _Builder, latent: str, levels: Any) -> str:
+    """What `vector_quantize_pytorch.FSQ` rounds, with its constants, which are float32."""
+    number = levels._levels
+    half = (number - 1) * (1 + _FSQ_MARGIN) / 2
+    offset = torch.where(number % 2 == 0, 0.5, 0.0)
+    shift = torch.atanh(offset / half)
+    moved = builder.node("Tanh", builder.node("Add", latent, builder.constant(shift.numpy())))
+    stretched = builder.node("Mul", moved, builder.constant(half.numpy()))
+    return builder.node("Sub", stretched, builder.constant(offset.numpy()))

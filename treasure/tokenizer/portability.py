@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from treasure.tokenizer import portable
 from treasure.tokenizer.model import DeepSets, Identity
+from treasure.tokenizer.normformer import NormFormer
 
 if TYPE_CHECKING:
     from treasure.tokenizer.artefact import Tokenizer
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["PORTABLE", "obstacle", "portable_files"]
 
 PORTABLE = "portable.py"
-_MODELS = (DeepSets, Identity)
+_MODELS = (DeepSets, Identity, NormFormer)
 
 
 def obstacle(tokenizer: "Tokenizer") -> str | None:
@@ -39,7 +40,7 @@ def portable_files(tokenizer: "Tokenizer") -> dict[str, bytes]:
     from treasure.tokenizer.graphs import decoder_graph, encoder_graph
 
     return {
-        "encoder.onnx": encoder_graph(tokenizer.model),
+        "encoder.onnx": encoder_graph(tokenizer.model, tokenizer.quantizer),
         "decoder.onnx": decoder_graph(tokenizer.model),
         PORTABLE: Path(portable.__file__).read_bytes(),
     }

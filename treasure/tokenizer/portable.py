@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = ["FEATURES", "QUANTIZERS", "DataError", "Tokenizer"]
 
 FEATURES = ("kinematic",)
-QUANTIZERS = ("vq", "kmeans", "rvq", "vq_gradient")
+QUANTIZERS = ("vq", "kmeans", "rvq", "vq_gradient", "fsq", "binning")
 
 _FORMAT_VERSION = 2
 _SMALLEST_PT = 1e-6  # GeV: the logarithm of a particle along the beam is clipped, not infinite
@@ -88,8 +88,9 @@ class Tokenizer:
         self._low, self._high = np.array([entry["range"] for entry in listed]).T
         self._mean = np.array([entry["mean"] for entry in listed])
         self._std = np.array([entry["std"] for entry in listed])
-        affine = self.description["quantizer"]["kind"] == "vq_gradient"
-        self._codes = (_Affine if affine else _Vectors)(self._file, self.description["quantizer"])
+        codes = self.description["quantizer"]
+        others = {"vq_gradient": _Affine, "fsq": _Levels, "binning": _Bins}
+        self._codes = others.get(codes["kind"], _Vectors)(self._file, codes)
         self._encoder, self._decoder = self._network("encoder"), self._network("decoder")
         self._decoded: tuple[Array, Array] | None = None
 
@@ -645,6 +646,41 @@ class _Affine(_Vectors):
             tensors[f"quantizer.{name}"].astype(np.float64) for name in ("codes_", "scale", "shift")
         )
         return [book * (1 + codes["affine_rate"] * scale) + codes["affine_rate"] * shift]
+
+
+class _Levels(_Vectors):
+    """Finite scalar quantization: each dimension is rounded to one of its levels."""
+
+    def __init__(self, file: Callable[[str], bytes], codes: dict[str, Any]) -> None:
+        super().__init__(file, codes)
+        self._levels = np.array(codes["levels"], dtype=np.int64)
+        self._bases = np.concatenate([[1], np.cumprod(self._levels)[:-1]])
+
+    def ids(self, latent: Array) -> Ints:
+        level = np.round(latent).astype(np.int64) + self._levels // 2
+        found: Ints = (level * self._bases).sum(axis=1)
+        return found
+
+
+class _Bins(_Levels):
+    """Quantile bins of each dimension; one id of all, or, of too many, one of each."""
+
+    def __init__(self, file: Callable[[str], bytes], codes: dict[str, Any]) -> None:
+        super().__init__(file, codes)
+        self._edges = _tensors(file("tokenizer.safetensors"))["quantizer.edges"]
+
+    def ids(self, latent: Array) -> Ints:
+        # as the edges were found: a value on an edge in float32 may be below it in float64
+        values = latent.astype(np.float32).T
+        bins = np.stack(
+            [
+                edges.searchsorted(column, side="right")
+                for edges, column in zip(self._edges, values, strict=True)
+            ],
+            axis=1,
+        )
+        found: Ints = bins if len(self._float32) > 1 else (bins * self._bases).sum(axis=1)
+        return found
 
 
 # Codes of a jet, chosen together ----------------------------------------------------------------
