@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import os
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +18,7 @@ from hypothesis import strategies as st
 from tests.conftest import HOME
 from tests.tokenizer.toys import toy_jets
 from treasure.config.tokenizer import TokenizerConfig
+from treasure.release.tokenizer import copy_tokenizer
 from treasure.store import checksums, fingerprint
 from treasure.tokenizer import portable
 from treasure.tokenizer.artefact import Tokenizer
@@ -187,8 +187,11 @@ def test_a_jet_does_not_depend_on_the_others(both, monkeypatch: pytest.MonkeyPat
     _, alone = both
     candidates, kinematics = toy_jets(40, 7)
     together, counts = alone.encode(candidates, kinematics)
-    monkeypatch.setattr(sys.modules.get("copied_portable", portable), "_ROWS_AT_ONCE", 7)
-    first = 0
+    own_module = alone.encode.__func__.__globals__
+    for name, number in (("_ROWS_AT_ONCE", 7), ("_ROWS_OF_JETS", 7), ("_PARTICLES_AT_ONCE", 50)):
+        assert name in own_module
+        monkeypatch.setitem(own_module, name, number)
+    np.testing.assert_array_equal(alone.encode(candidates, kinematics)[0], together)
     for jet in range(0, 40, 13):
         first = int(counts[:jet].sum())
         own = alone.encode(candidates[jet : jet + 1], kinematics[jet : jet + 1])[0]
@@ -252,6 +255,15 @@ def test_a_damaged_or_swapped_file_is_refused_by_its_name(name: str, tmp_path: P
     path.unlink()
     with pytest.raises(portable.DataError, match=f"{name}: No such file"):
         portable.Tokenizer(tmp_path / "a")
+
+
+def test_a_release_has_what_is_needed_without_torch(tmp_path: Path):
+    tokenizer = made(**CASES["vq_constrained"])
+    tokenizer.save(tmp_path / "a")
+    copy_tokenizer(tmp_path / "a", tmp_path / "release")
+    released = tmp_path / "release" / "tokenizer"
+    assert (released / "README.md").is_file()
+    same((tokenizer, copied(released).Tokenizer(released)), *toy_jets(5))
 
 
 def test_an_artefact_from_before_is_loaded_without_its_graphs(tmp_path: Path):

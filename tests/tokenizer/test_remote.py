@@ -176,6 +176,7 @@ def test_names_that_lead_out_of_the_folder_are_refused(
         lambda content: content.update(files=None),
         lambda content: content["files"].update({"codebook.npz": "a checksum"}),
         lambda content: content["files"]["codebook.npz"].pop("sha256"),
+        lambda content: content["files"]["codebook.npz"].pop("adler32"),
         lambda content: content["files"]["codebook.npz"].update(size="1"),
         lambda content: content["files"]["codebook.npz"].update(size=-1),
         lambda content: content["files"]["codebook.npz"].update(size=1 << 60),
@@ -203,6 +204,31 @@ def test_what_is_no_description_is_refused(server: HttpServer, cache: Path, data
     assert not cache.exists()
 
 
+def test_a_description_that_ends_early_is_asked_for_again(server: HttpServer, monkeypatch):
+    opened, broken = remote._opened, [True]
+
+    class Short:
+        def __init__(self, answer: Any) -> None:
+            self.answer, self.headers = answer, answer.headers
+
+        def read(self, size: int) -> bytes:
+            return self.answer.read(size)[:-100]
+
+        def __enter__(self) -> "Short":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.answer.close()
+
+    def interrupted(address: str) -> Any:
+        answer = opened(address)
+        return Short(answer) if address.endswith(".json") and broken and broken.pop() else answer
+
+    monkeypatch.setattr(remote, "_opened", interrupted)
+    Tokenizer.load(f"{server.url}/a%20folder")
+    assert server.requests["GET", "/a folder/tokenizer.json"] == 2
+
+
 def test_a_description_without_end_is_not_read_to_it(server: HttpServer, monkeypatch):
     monkeypatch.setattr(remote, "_LARGEST_DESCRIPTION", 1000)
     with pytest.raises(DataError, match="longer than 1000 bytes"):
@@ -210,8 +236,8 @@ def test_a_description_without_end_is_not_read_to_it(server: HttpServer, monkeyp
 
 
 @pytest.mark.parametrize(
-    "source", ["ftp://host/folder", "file:///folder", "hf://owner", "hf://o/n/../../x", "hf://",
-               "https://", "https://host/folder?token=1"],
+    "source", ["ftp://host/folder", "file:///folder", "hf://owner", "hf://o/n/../../x",
+               "hf://o/n/a//b", "hf://", "https://", "https://host/folder?token=1"],
 )  # fmt: skip
 def test_other_addresses_are_refused(source: str, cache: Path):
     with pytest.raises(DataError, match=r"expected|are loaded from"):
@@ -327,6 +353,7 @@ def test_what_the_hub_does_not_have_is_said(hub: Any, folder: Path, tmp_path: Pa
     assert part.startswith("DataError hf://group/jets: codebook.npz cannot be had")
 
 
+@pytest.mark.slow
 def test_a_damaged_copy_of_the_hub_is_fetched_again_or_refused(hub: Any, tmp_path: Path):
     endpoint, _ = hub
     home, source = tmp_path / "home", "hf://group/jets"

@@ -95,7 +95,7 @@ def _checked(data: bytes, place: str) -> dict[str, Any]:
 def _from_hub(source: str) -> Path:
     found = _HUB.fullmatch(source)
     folder = (found and found["folder"]) or ""
-    if found is None or ".." in folder.split("/"):
+    if found is None or (folder and {"", ".", ".."} & set(folder.split("/"))):
         raise DataError(f"{source}: expected hf://owner/name[@revision][/folder]")
     where = {
         "repo_id": f"{found['owner']}/{found['name']}",
@@ -194,8 +194,11 @@ def _fetch(address: str, path: Path, expected: dict[str, Any]) -> None:
 def _read(address: str) -> bytes:
     with _opened(address) as answer:
         data: bytes = answer.read(_LARGEST_DESCRIPTION + 1)
+        announced = str(answer.headers.get("Content-Length", ""))
     if len(data) > _LARGEST_DESCRIPTION:
         raise DataError(f"{address}: longer than {_LARGEST_DESCRIPTION} bytes")
+    if announced.isdecimal() and len(data) < int(announced):
+        raise _Unreachable(f"{address}: ended after {len(data)} of {announced} bytes")
     return data
 
 

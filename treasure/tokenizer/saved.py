@@ -113,12 +113,13 @@ def check_description(content: Any, place: str) -> dict[str, Any]:
     for name, expected in files.items():
         if not _FILE_NAME.fullmatch(name) or name == DESCRIPTION:
             raise DataError(f"{place}: lists {name!r}, which is no name of a file beside it")
-        if not (
-            isinstance(expected, dict)
-            and isinstance(expected.get("size"), int)
-            and isinstance(expected.get("sha256"), str)
+        kinds = {"size": int, "sha256": str, "adler32": str}
+        if (
+            not isinstance(expected, dict)
+            or expected.keys() != kinds.keys()
+            or not all(type(expected[key]) is kind for key, kind in kinds.items())
         ):
-            raise DataError(f"{place}: no size and sha256 of {name}")
+            raise DataError(f"{place}: of {name}, {', '.join(kinds)} were expected")
     return said
 
 
