@@ -55,7 +55,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> str:
     return python
 
 
-@pytest.mark.parametrize("case", ["vq_constrained", "vq_context", "rvq_constrained", "vq_gradient"])
+@pytest.mark.parametrize("case", CASES)
 def test_tokens_are_the_same_with_numpy_and_onnxruntime_alone(bare: str, case: str, tmp_path: Path):
     tokenizer = made(**CASES[case])
     tokenizer.save(tmp_path)
