@@ -14,6 +14,8 @@ class TrainTokenizer(TreasureTask):
     Takes a GPU where there is one. A killed training goes on from its last epoch.
     """
 
+    schema = 2
+
     @property
     def datasets(self) -> list[str]:
         return list(self.tree.training_datasets or self.tree.datasets)

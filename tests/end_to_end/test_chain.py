@@ -3,8 +3,13 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
+import h5py
+import pyarrow.parquet
 import pytest
+
+from treasure.tokenizer import portable
 
 from .conftest import STAGES, Terminal, release_checksums
 
@@ -51,6 +56,25 @@ def test_all_shards_are_made_in_one_command_from_nothing_and_train_the_tokenizer
     (tokenizer,) = finished.store.glob("test/TrainTokenizer/*/tokenizer.json")
     for name in tables:
         assert f'"{name}"' in tokenizer.read_text()
+
+
+def test_the_published_tokenizer_gives_the_same_tokens_without_torch(finished):
+    pytest.importorskip("onnxruntime", reason="needs the extra `onnx`")
+    (folder,) = finished.store.glob("published/**/tokenizer")
+    assert (folder / "portable.py").read_bytes() == Path(portable.__file__).read_bytes()
+    assert "On " in (folder / "README.md").read_text().partition("## Measured")[2]
+    tokenizer = portable.Tokenizer(folder)
+    files = list(finished.store.glob("test/TokenizeShards/*/*/*/*.parquet"))
+    assert files
+    for path in files:
+        (jets,) = finished.store.glob(
+            f"test/WriteH5/*/*/*/{path.stem.removesuffix('_tokenized')}.h5"
+        )
+        with h5py.File(jets) as file:
+            ids, counts = tokenizer.encode(file["PFCands"][:], file["jet_kinematics"][:])
+        tokens = pyarrow.parquet.read_table(path)["tokens"].combine_chunks()
+        assert tokens.value_lengths().to_pylist() == counts.tolist()
+        assert tokens.flatten().to_pylist() == ids.tolist()
 
 
 def test_the_same_command_again_does_nothing(finished):

@@ -19,7 +19,10 @@ from treasure.tokenizer.metrics import tau32
 from treasure.tokenizer.particles import Particles, pack
 from treasure.tokenizer.train import CHECKPOINT, train_tokenizer
 
-FILES = ["tokenizer.json", "tokenizer.safetensors", "codebook.npz", "metrics.json", "training.csv"]
+FILES = [
+    "tokenizer.json", "tokenizer.safetensors", "codebook.npz", "encoder.onnx", "decoder.onnx",
+    "portable.py", "README.md", "metrics.json", "training.csv",
+]  # fmt: skip
 FIGURES = [
     "particle_pt.png", "particle_delta_eta.png", "particle_delta_phi.png",
     "jet_pt.png", "jet_mass.png", "jet_tau32.png",

@@ -6,6 +6,8 @@
                            calibration, training provenance, checksums of the files beside it
     tokenizer.safetensors  the parameters
     codebook.npz           the codebook alone, for readers without torch
+    encoder.onnx, decoder.onnx, portable.py
+                           the networks, and a program that needs numpy and onnxruntime alone
 """
 
 from collections.abc import Iterator
@@ -22,20 +24,25 @@ from torch import Tensor
 from treasure.config.tokenizer import TokenizerConfig
 from treasure.errors import ConfigError, DataError
 from treasure.plugins import lookup
-from treasure.store import atomic_file, checksums, fingerprint, read_json, write_json
+from treasure.store import fingerprint
 from treasure.tokenizer import kinds  # noqa: F401  what a configuration may name
 from treasure.tokenizer.calibration import Calibration
 from treasure.tokenizer.features import FeatureSet
 from treasure.tokenizer.model import Model
 from treasure.tokenizer.particles import Particles, owners, pack
+from treasure.tokenizer.portability import portable_files
 from treasure.tokenizer.quantizer import Quantizer
-from treasure.tokenizer.tensors import digest, read_tensors, write_tensors
+from treasure.tokenizer.remote import located
+from treasure.tokenizer.saved import (
+    DESCRIPTION,
+    FORMAT_VERSION,
+    PARAMETERS,
+    read_description,
+    write_artefact,
+)
+from treasure.tokenizer.tensors import digest, read_tensors
 
 __all__ = ["FORMAT_VERSION", "Tokenizer"]
-
-FORMAT_VERSION = 2
-
-_DESCRIPTION, _PARAMETERS, _CODEBOOK = "tokenizer.json", "tokenizer.safetensors", "codebook.npz"
 
 _OF_THE_CODES = (
     "kind", "codes", "dimension", "codebooks", "levels", "affine_rate", "options",
@@ -77,6 +84,7 @@ class Tokenizer:
             )
         self.calibration = Calibration()
         self.provenance: dict[str, Any] = {}
+        self.measured: dict[str, Any] = {}
         self._double: tuple[Model, Quantizer] | None = None
 
     # What it is ----------------------------------------------------------------------------------
@@ -344,57 +352,46 @@ class Tokenizer:
     # Saved ---------------------------------------------------------------------------------------
 
     def save(self, directory: str | Path) -> None:
-        """Write the artefact; ``tokenizer.json``, which has the checksums of the rest, last."""
-        directory = Path(directory)
-        write_tensors(directory / _PARAMETERS, self.state())
-        with atomic_file(directory / _CODEBOOK) as temporary:
-            np.savez(temporary, codebook=self.codebook)
+        """Write the artefact and its model card; ``tokenizer.json``, with checksums, last."""
         content = {
             **self._meaning(),
             "fingerprint": self.fingerprint,
             "config": self.config.model_dump(mode="json"),
             "provenance": self.provenance,
-            "files": {name: checksums(directory / name) for name in (_PARAMETERS, _CODEBOOK)},
+            "measured": self.measured,
         }
-        write_json(directory / _DESCRIPTION, {**content, "checksum": fingerprint(content)})
+        write_artefact(Path(directory), content, self.state(), self.codebook, portable_files(self))
 
     @classmethod
-    def load(cls, directory: str | Path, device: str | torch.device = "cpu") -> "Tokenizer":
+    def load(cls, source: str | Path, device: str | torch.device = "cpu") -> "Tokenizer":
         """Read an artefact and check it.
+
+        Parameters
+        ----------
+        source
+            A folder, ``hf://owner/name[@revision][/folder]`` on the Hugging Face Hub
+            (``hf://datasets/owner/name/folder`` in a dataset), or ``https://host/folder``.
+        device
 
         Raises
         ------
         DataError
             Naming the file that is missing, damaged, or does not belong to the others.
         """
-        directory = Path(directory)
-        path = directory / _DESCRIPTION
-        content = read_json(path)
-        if not isinstance(content, dict) or "format_version" not in content:
-            raise DataError(f"{path}: not the description of a tokenizer")
-        if content["format_version"] != FORMAT_VERSION:
-            raise DataError(
-                f"{path}: format version {content['format_version']}, this code reads"
-                f" {FORMAT_VERSION}; read it with the release of treasure that wrote it"
-            )
-        stated = content.pop("checksum", None)
-        if stated != fingerprint(content):
-            raise DataError(f"{path}: its checksum does not fit its content; it was changed")
-        for name, expected in content["files"].items():
-            if not (directory / name).is_file():
-                raise DataError(f"{directory / name}: missing, but {path.name} lists it")
-            if checksums(directory / name) != expected:
-                raise DataError(f"{directory / name}: damaged, or not the file of {path.name}")
+        directory = located(source)
+        path = directory / DESCRIPTION
+        content = read_description(directory)
         try:
             tokenizer = cls(TokenizerConfig.model_validate(content["config"]), device)
             tokenizer.feature_set.load(content["features"])
             tokenizer.calibration = Calibration.model_validate(content["calibration"])
-            tokenizer.load_state(read_tensors(directory / _PARAMETERS))
-        except (ValidationError, KeyError, RuntimeError) as error:
+            tokenizer.load_state(read_tensors(directory / PARAMETERS))
+            tokenizer.provenance = dict(content["provenance"])
+            tokenizer.measured = dict(content.get("measured", {}))
+        except (ValidationError, LookupError, TypeError, ValueError, RuntimeError) as error:
             raise DataError(f"{path}: does not fit this version of treasure: {error}") from error
-        tokenizer.provenance = content["provenance"]
         if tokenizer.fingerprint != content["fingerprint"]:
-            raise DataError(f"{path}: its fingerprint is not that of {_PARAMETERS} beside it")
+            raise DataError(f"{path}: its fingerprint is not that of {PARAMETERS} beside it")
         return tokenizer
 
 

@@ -21,6 +21,7 @@ from treasure.config.tokenizer import TokenizerConfig
 from treasure.errors import ConfigError
 from treasure.store import write_bytes, write_json
 from treasure.tokenizer.artefact import Tokenizer
+from treasure.tokenizer.card import summary
 from treasure.tokenizer.figures import write_figures
 from treasure.tokenizer.fit import Fit
 from treasure.tokenizer.jetdata import read_jets
@@ -143,6 +144,7 @@ def _train(
             "training": fit.summary(),
         }
         tokenizer.provenance = fit.provenance(jet_tables)
+        tokenizer.measured = summary(metrics)
         tokenizer.save(directory)
     write_json(directory / "metrics.json", metrics)
     write_bytes(directory / "training.csv", _csv(metrics["training"]["epochs"]))
