@@ -134,7 +134,8 @@ class Epoch:
         """First batch of each window, and the one after its last, from the one with a batch on."""
         size = self.window_batches
         for first in range(first_batch // size * size, self.batches, size):
-            yield first, min(first + size, self.batches)
+            if first_batch < self.batches:
+                yield first, min(first + size, self.batches)
 
     @cached_property
     def _order(self) -> tuple[Rows, Rows]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data._utils.worker import WorkerInfo
 
 from treasure.errors import ConfigError, DataError
 from treasure.store import fingerprint
@@ -114,7 +115,8 @@ class TokenStream(IterableDataset[Batch]):
                 )
             first = own["next"]
         else:
-            first = self._start(None if info is None else info.seed - info.id) + worker
+            first = self._start() + worker
+            self._use_start()
         self._next = first
         for window in order.windows(first):
             mine = range(first, window[1], workers)
@@ -142,7 +144,7 @@ class TokenStream(IterableDataset[Batch]):
         place = self._next if batches is None else batches
         return {
             "epoch": self.epoch,
-            "next": int(self._shared[_START]) if place is None else place,
+            "next": self._start() + worker if place is None else place,
             "worker": worker,
             "workers": workers,
             "order": self._fingerprint(),
@@ -180,24 +182,28 @@ class TokenStream(IterableDataset[Batch]):
         """For a worker that is no copy of this process, and cannot ask which one this is."""
         return {**self.__dict__, "_given": process_place(*self._given)}
 
-    def _start(self, loader: int | None) -> int:
+    def _start(self) -> int:
         """First batch of a pass: the loaded one in the first pass after loading, else 0.
 
         Workers share what was loaded, and start at different times. All workers of one pass have
         the same base seed, by which a later pass is known.
         """
-        loaded = int(self._shared[_LOADED])
-        if loaded == self._resumed:
+        if int(self._shared[_LOADED]) == self._resumed:
             return 0
-        self._resumed = loaded
-        start = int(self._shared[_START])
-        if loader is None:
-            self._shared[_START] = 0
+        info, start = get_worker_info(), int(self._shared[_START])
+        if info is None:
             return start
-        mark = loader % (2**62) + 1
-        if int(self._shared[_USED_BY]) == 0:
-            self._shared[_USED_BY] = mark
-        return start if int(self._shared[_USED_BY]) == mark else 0
+        return start if int(self._shared[_USED_BY]) in (0, _mark(info)) else 0
+
+    def _use_start(self) -> None:
+        """What was loaded is for this pass."""
+        if int(self._shared[_LOADED]) == self._resumed:
+            return
+        self._resumed = int(self._shared[_LOADED])
+        if (info := get_worker_info()) is None:
+            self._shared[_START] = 0
+        elif int(self._shared[_USED_BY]) == 0:
+            self._shared[_USED_BY] = _mark(info)
 
     def _order(self) -> Epoch:
         rank, processes = process_place(*self._given)
@@ -242,6 +248,11 @@ class TokenStream(IterableDataset[Batch]):
         if self.layout == "packed":
             return tensors(packed(found, self.dataset.specials))
         return tensors(padded(found, self.dataset.specials, self.dataset.padding))
+
+
+def _mark(info: WorkerInfo) -> int:
+    """A number, not 0, that all workers of a pass have, and those of no other."""
+    return int(info.seed - info.id) % 2**62 + 1
 
 
 def tensors(arrays: dict[str, np.ndarray]) -> Batch:
