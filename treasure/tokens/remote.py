@@ -80,15 +80,14 @@ def local_copy(url: str, cache: Path | None = None, sha256: str | None = None) -
 
 
 def _make(url: str, path: Path, said: RemoteFile | None, sha256: str | None) -> None:
-    for attempt in range(1, _ATTEMPTS + 1):
-        with atomic_file(path) as temporary:
+    with atomic_file(path) as temporary:
+        for _ in range(_ATTEMPTS):
             copy(url, temporary)
             found = checksums(temporary)
-            wrong = _wrong(temporary, found, said, sha256)
-            if wrong and attempt == _ATTEMPTS:
-                raise DataError(f"{url}: the copy is damaged: {wrong}; try again, or ask its owner")
-        if not wrong:
-            break
+            if not (wrong := _wrong(temporary, found, said, sha256)):
+                break
+        else:
+            raise DataError(f"{url}: the copy is damaged: {wrong}; try again, or ask its owner")
     _LOG.info("%s: %d bytes copied to %s", url, found["size"], path)
     write_json(path.with_name(_NOTE), {"url": _public(url), **found, "time": _time(path)})
 
