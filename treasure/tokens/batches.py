@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from treasure.errors import ConfigError, DataError
-from treasure.tokens.rows import TokenRows
+from treasure.tokens.gather import in_line, in_rows
+from treasure.tokens.rows import TokenRows, offsets_of
 
 __all__ = ["Padding", "Specials", "packed", "padded"]
 
 Arrays = dict[str, NDArray[Any]]
+Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,10 @@ class Padding:
                 raise ConfigError(f"{name} {value}; expected at least 1")
 
 
-def padded(rows: TokenRows, specials: Specials, padding: Padding) -> Arrays:
-    """Jets of equal length.
+def padded(
+    rows: TokenRows, specials: Specials, padding: Padding, places: Places | None = None
+) -> Arrays:
+    """Jets of equal length: all of `rows`, or those at some places.
 
     Returns
     -------
@@ -110,7 +114,7 @@ def padded(rows: TokenRows, specials: Specials, padding: Padding) -> Arrays:
     DataError
         If a jet is longer than it may be.
     """
-    counts, before = rows.counts, int(specials.bos is not None)
+    starts, counts, columns = _chosen(rows, places)
     longest = int(counts.max(initial=0)) + specials.around
     if padding.to is None:
         length = -(-max(longest, 1) // padding.multiple_of) * padding.multiple_of
@@ -125,26 +129,21 @@ def padded(rows: TokenRows, specials: Specials, padding: Padding) -> Arrays:
                     " choose a larger one, or cut=True to leave out the last (softest) ones"
                 )
             counts = np.minimum(counts, length - specials.around)
-    slots = np.arange(length)[None, :]
-    mask = slots < (counts + specials.around)[:, None]
-    is_code = (
-        mask if not specials.around else (slots >= before) & (slots < (counts + before)[:, None])
+    books = rows.codebooks
+    tokens = np.empty((len(counts), length * books), dtype=np.int64)
+    lengths = np.empty(len(counts), dtype=np.int64)
+    in_rows(
+        *(rows.tokens.reshape(-1), starts * books, counts * books),
+        *_around(specials, books),
+        *(specials.pad, tokens, lengths),
     )
-    if len(rows.tokens):
-        places = rows.offsets[:-1, None] + (slots - before)
-        taken = rows.tokens.take(places, axis=0, mode="clip").astype(np.int64)
-    else:
-        taken = np.zeros((len(rows), length, *rows.tokens.shape[1:]), dtype=np.int64)
-    taken[~is_code] = specials.pad
-    if specials.bos is not None:
-        taken[:, 0] = specials.bos
-    if specials.eos is not None:
-        taken[np.arange(len(rows)), counts + before] = specials.eos
-    return {"tokens": taken, "mask": mask, **rows.columns}
+    mask = np.arange(length) < (lengths // books)[:, None]
+    shape = (len(counts), length, *rows.tokens.shape[1:])
+    return {"tokens": tokens.reshape(shape), "mask": mask, **columns}
 
 
-def packed(rows: TokenRows, specials: Specials) -> Arrays:
-    """Jets one after the other, without padding.
+def packed(rows: TokenRows, specials: Specials, places: Places | None = None) -> Arrays:
+    """Jets one after the other, without padding: all of `rows`, or those at some places.
 
     Returns
     -------
@@ -152,17 +151,33 @@ def packed(rows: TokenRows, specials: Specials) -> Arrays:
         ``tokens`` (N,) int64, or (N, Q) with Q codebooks; ``offsets`` (n + 1,) int64, jet i being
         ``tokens[offsets[i]:offsets[i + 1]]``; and the columns.
     """
-    if not specials.around:
-        tokens = rows.tokens.astype(np.int64)
-        return {"tokens": tokens, "offsets": rows.offsets, **rows.columns}
-    offsets = rows.offsets + specials.around * np.arange(len(rows) + 1)
-    tokens = np.empty((int(offsets[-1]), *rows.tokens.shape[1:]), dtype=np.int64)
-    is_code = np.ones(len(tokens), dtype=bool)
-    if specials.bos is not None:
-        tokens[offsets[:-1]] = specials.bos
-        is_code[offsets[:-1]] = False
-    if specials.eos is not None:
-        tokens[offsets[1:] - 1] = specials.eos
-        is_code[offsets[1:] - 1] = False
-    tokens[is_code] = rows.tokens
-    return {"tokens": tokens, "offsets": offsets, **rows.columns}
+    starts, counts, columns = _chosen(rows, places)
+    books = rows.codebooks
+    offsets = offsets_of(counts + specials.around)
+    tokens = np.empty(int(offsets[-1]) * books, dtype=np.int64)
+    in_line(
+        *(rows.tokens.reshape(-1), starts * books, counts * books),
+        *_around(specials, books),
+        tokens,
+    )
+    return {"tokens": tokens.reshape(-1, *rows.tokens.shape[1:]), "offsets": offsets, **columns}
+
+
+def _chosen(rows: TokenRows, places: Places | None) -> tuple[Places, Places, Arrays]:
+    """Where the tokens of jets begin, how many they are, and the columns."""
+    if places is None:
+        return rows.offsets[:-1], rows.counts, dict(rows.columns)
+    starts = rows.offsets[places]
+    return (
+        starts,
+        rows.offsets[places + 1] - starts,
+        {name: values[places] for name, values in rows.columns.items()},
+    )
+
+
+def _around(specials: Specials, codebooks: int) -> tuple[Places, Places]:
+    """What stands before and after every jet."""
+    return (
+        np.array([] if specials.bos is None else [specials.bos] * codebooks, dtype=np.int64),
+        np.array([] if specials.eos is None else [specials.eos] * codebooks, dtype=np.int64),
+    )

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from treasure.errors import ConfigError, DataError
 from treasure.jets.splits import SPLITS
 from treasure.store import fingerprint
-from treasure.tokens.rows import TokenRows
+from treasure.tokens.pages import read_ids
+from treasure.tokens.rows import TokenRows, offsets_of
 from treasure.tokens.table import TokenMetadata, TokenTable, schema
 
 __all__ = ["Group", "RowGroups", "Wanted"]
@@ -165,10 +166,7 @@ class RowGroups:
             return self._kept[number]
         group = self.groups[number]
         names = list(dict.fromkeys([*self.wanted.columns, *self.wanted.judged]))
-        table = self._table(group.file).row_group(
-            group.number, [*dict.fromkeys(["n_constituents", "tokens", *names])], threads=False
-        )
-        rows = TokenRows.from_arrow(table, names)
+        rows = _read(self._table(group.file), group.number, names)
         if self.wanted.judges:
             mask = self.wanted.mask(rows.columns)
             rows = rows if mask.all() else rows.take(np.flatnonzero(mask))
@@ -257,6 +255,29 @@ def _must_fit(path: Path, found: TokenMetadata, first: Path, expected: TokenMeta
             f" of {expected.tokenizer_fingerprint[:10]}: the same ids mean other particles; load"
             " them apart"
         )
+
+
+def _read(table: TokenTable, number: int, names: Sequence[str]) -> TokenRows:
+    """A row group, verified: by its pages, or, where they are unusual or damaged, by Arrow."""
+    columns = list(dict.fromkeys(["n_constituents", *names]))
+    if (found := read_ids(table.path, table.parquet, number)) is None:
+        whole = table.row_group(number, [*columns, "tokens"], threads=False)
+        return TokenRows.from_arrow(whole, names)
+    ids, counts = found
+    beside = table.row_group(number, columns, threads=False)
+    size, codebooks = table.metadata.size, table.metadata.codebooks
+    if len(ids) and not (ids.min() >= 0 and ids.max() < size):
+        raise DataError(
+            f"{table.where(number)}: ids from {ids.min()} to {ids.max()}, but the vocabulary has"
+            f" 0 to {size - 1}"
+        )
+    if not np.array_equal(counts, beside["n_constituents"].to_numpy() * codebooks):
+        raise DataError(f"{table.where(number)}: n_constituents differs from the number of tokens")
+    return TokenRows(
+        ids if codebooks == 1 else ids.reshape(-1, codebooks),
+        offsets_of(counts // codebooks),
+        TokenRows.numbers(beside, names),
+    )
 
 
 def _count(table: TokenTable, number: int, rows: int, wanted: Wanted) -> int:

@@ -9,8 +9,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from treasure.jets.splits import SPLITS
+from treasure.tokens.gather import gather
 
-__all__ = ["TokenRows"]
+__all__ = ["TokenRows", "offsets_of"]
 
 Numbers = NDArray[Any]
 
@@ -42,6 +43,11 @@ class TokenRows:
         return np.diff(self.offsets)
 
     @property
+    def codebooks(self) -> int:
+        """Q, the ids of a particle."""
+        return 1 if self.tokens.ndim == 1 else int(self.tokens.shape[1])
+
+    @property
     def bytes(self) -> int:
         """Memory that the arrays take."""
         columns = sum(values.nbytes for values in self.columns.values())
@@ -51,11 +57,11 @@ class TokenRows:
         """The jets of the given numbers, in their order."""
         columns = {name: values[rows] for name, values in self.columns.items()}
         starts, counts = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
-        offsets = _offsets(counts)
-        # Where each token of the result comes from: as far from the first of its jet as it will be.
-        places = np.repeat(starts - offsets[:-1], counts)
-        places += np.arange(offsets[-1])
-        return TokenRows(self.tokens[places], offsets, columns)
+        offsets = offsets_of(counts)
+        tokens = np.empty((int(offsets[-1]), *self.tokens.shape[1:]), dtype=np.int32)
+        books = self.codebooks
+        gather(self.tokens.reshape(-1), starts * books, counts * books, tokens.reshape(-1))
+        return TokenRows(tokens, offsets, columns)
 
     def slice(self, first: int, stop: int) -> "TokenRows":
         """Consecutive jets, without a copy."""
@@ -73,7 +79,7 @@ class TokenRows:
             return parts[0]
         return cls(
             np.concatenate([part.tokens for part in parts]),
-            _offsets(np.concatenate([part.counts for part in parts])),
+            offsets_of(np.concatenate([part.counts for part in parts])),
             {
                 name: np.concatenate([part.columns[name] for part in parts])
                 for name in parts[0].columns
@@ -105,7 +111,8 @@ class TokenRows:
         }
 
 
-def _offsets(counts: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+def offsets_of(counts: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """Where each jet begins, and where the last one ends: (n + 1,)."""
     offsets = np.zeros(len(counts) + 1, dtype=np.int64)
     np.cumsum(counts, out=offsets[1:])
     return offsets

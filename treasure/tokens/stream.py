@@ -241,13 +241,9 @@ class TokenStream(IterableDataset[Batch]):
         return TokenRows.joined(parts)
 
     def _batch(self, rows: TokenRows, places: np.ndarray) -> Batch:
-        if self.shuffle or self.bucket:
-            found = rows.take(places)
-        else:
-            found = rows.slice(int(places[0]), int(places[-1]) + 1)
         if self.layout == "packed":
-            return tensors(packed(found, self.dataset.specials))
-        return tensors(padded(found, self.dataset.specials, self.dataset.padding))
+            return tensors(packed(rows, self.dataset.specials, places))
+        return tensors(padded(rows, self.dataset.specials, self.dataset.padding, places))
 
 
 def _mark(info: WorkerInfo) -> int:

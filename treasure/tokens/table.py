@@ -269,6 +269,17 @@ class TokenTable:
         return int(self._file.metadata.num_rows)
 
     @property
+    def parquet(self) -> pq.ParquetFile:
+        """The file, as Arrow sees it."""
+        return self._file
+
+    def where(self, number: int) -> str:
+        """How messages call the rows of a row group."""
+        sizes = self.row_groups
+        first = sum(sizes[:number])
+        return f"{self.path}, rows {first} to {first + sizes[number] - 1}"
+
+    @property
     def row_groups(self) -> list[int]:
         """Rows of each row group."""
         described = self._file.metadata
@@ -284,15 +295,13 @@ class TokenTable:
         DataError
             Naming the rows where a page is damaged, or ids are out of range.
         """
-        sizes = self.row_groups
-        first = sum(sizes[:number])
-        where = f"{self.path}, rows {first} to {first + sizes[number] - 1}"
+        where, rows = self.where(number), self._file.metadata.row_group(number).num_rows
         names = list(columns or schema().names)
         try:
             table = self._file.read_row_group(number, columns=names, use_threads=threads)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise DataError(f"{where}: damaged ({error}); get the file again") from error
-        if len(table) != sizes[number]:
+        if len(table) != rows:
             raise DataError(f"{where}: damaged ({len(table)} rows read); get the file again")
         _check(table, self.metadata, where)
         return table
