@@ -17,8 +17,14 @@ def rows(jets: list[list], codebooks: int = 1) -> TokenRows:
     flat = np.array([t for jet in jets for t in jet], dtype=np.int32)
     if codebooks > 1:
         flat = np.stack([flat + 100 * book for book in range(codebooks)], axis=1)
-    offsets = np.cumsum([0, *(len(jet) for jet in jets)])
-    return TokenRows(flat, offsets, {"label": np.arange(len(jets), dtype=np.int32)})
+    counts = np.array([len(jet) for jet in jets])
+    labels = {"label": np.arange(len(jets), dtype=np.int32)}
+    return TokenRows(flat, np.cumsum(counts) - counts, counts, labels)
+
+
+def lists(rows: TokenRows) -> list[list[int]]:
+    ends = rows.starts + rows.counts
+    return [rows.tokens[a:b].tolist() for a, b in zip(rows.starts, ends, strict=True)]
 
 
 def framed(jet: list[int], specials: Specials) -> list[int]:
@@ -64,16 +70,14 @@ def test_packing_is_what_it_is_by_hand(jets, names, codebooks):
 def test_jets_are_taken_and_sliced_as_lists_are(jets, data):
     table = rows(jets)
     chosen = data.draw(st.lists(st.integers(0, len(jets) - 1), max_size=20))
-    lists = [table.tokens[a:b].tolist() for a, b in pairwise(table.offsets)]
     taken = table.take(np.array(chosen, dtype=np.int64))
-    assert [taken.tokens[a:b].tolist() for a, b in pairwise(taken.offsets)] == [
-        lists[number] for number in chosen
-    ]
-    assert taken.columns["label"].tolist() == chosen
-    part = table.slice(len(jets) // 2, len(jets))
-    joined = TokenRows.joined([part, table.slice(0, len(jets) // 2)])
-    order = [*range(len(jets) // 2, len(jets)), *range(len(jets) // 2)]
-    assert joined.tokens.tolist() == [t for number in order for t in lists[number]]
+    for found in (taken, taken.compact()):
+        assert lists(found) == [jets[number] for number in chosen]
+        assert found.columns["label"].tolist() == chosen
+    assert len(taken.compact().tokens) == sum(len(jets[number]) for number in chosen)
+    half = len(jets) // 2
+    joined = TokenRows.joined([table.slice(half, len(jets)), taken.compact(), table.slice(0, half)])
+    assert lists(joined) == jets[half:] + lists(taken) + jets[:half]
 
 
 def test_jets_of_a_given_length():

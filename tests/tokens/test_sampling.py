@@ -1,4 +1,4 @@
-from itertools import chain
+from itertools import chain, pairwise
 
 import numpy as np
 import pytest
@@ -19,8 +19,10 @@ def taken(epoch: Epoch, lengths: np.ndarray | None = None) -> list[list[int]]:
     for window in epoch.windows():
         rows = np.concatenate([starts[group] + rows for group, rows in epoch.pieces(window)])
         counts = rows if lengths is None else lengths[rows]
-        for places in epoch.arrange(window, counts, bucket=lengths is not None):
-            found.append(rows[places].tolist())
+        order, edges = epoch.arrange(window, counts, bucket=lengths is not None)
+        assert len(edges) == window[1] - window[0] + 1
+        assert edges[-1] == len(order)
+        found += [rows[order[first:stop]].tolist() for first, stop in pairwise(edges)]
     return found
 
 

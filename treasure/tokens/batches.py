@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from treasure.errors import ConfigError, DataError
 from treasure.tokens.gather import in_line, in_rows
-from treasure.tokens.rows import TokenRows, offsets_of
+from treasure.tokens.rows import TokenRows
 
 __all__ = ["Padding", "Specials", "packed", "padded"]
 
 Arrays = dict[str, NDArray[Any]]
-Places = NDArray[np.int64]
+Numbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,8 @@ class Padding:
                 raise ConfigError(f"{name} {value}; expected at least 1")
 
 
-def padded(
-    rows: TokenRows, specials: Specials, padding: Padding, places: Places | None = None
-) -> Arrays:
-    """Jets of equal length: all of `rows`, or those at some places.
+def padded(rows: TokenRows, specials: Specials, padding: Padding) -> Arrays:
+    """Jets of equal length.
 
     Returns
     -------
@@ -114,7 +112,7 @@ def padded(
     DataError
         If a jet is longer than it may be.
     """
-    starts, counts, columns = _chosen(rows, places)
+    counts = rows.counts
     longest = int(counts.max(initial=0)) + specials.around
     if padding.to is None:
         length = -(-max(longest, 1) // padding.multiple_of) * padding.multiple_of
@@ -131,19 +129,18 @@ def padded(
             counts = np.minimum(counts, length - specials.around)
     books = rows.codebooks
     tokens = np.empty((len(counts), length * books), dtype=np.int64)
-    lengths = np.empty(len(counts), dtype=np.int64)
+    mask = np.empty((len(counts), length), dtype=np.bool_)
     in_rows(
-        *(rows.tokens.reshape(-1), starts * books, counts * books),
+        *(rows.tokens.reshape(-1), rows.starts * books, counts * books),
         *_around(specials, books),
-        *(specials.pad, tokens, lengths),
+        *(specials.pad, tokens, mask),
     )
-    mask = np.arange(length) < (lengths // books)[:, None]
     shape = (len(counts), length, *rows.tokens.shape[1:])
-    return {"tokens": tokens.reshape(shape), "mask": mask, **columns}
+    return {"tokens": tokens.reshape(shape), "mask": mask, **rows.columns}
 
 
-def packed(rows: TokenRows, specials: Specials, places: Places | None = None) -> Arrays:
-    """Jets one after the other, without padding: all of `rows`, or those at some places.
+def packed(rows: TokenRows, specials: Specials) -> Arrays:
+    """Jets one after the other, without padding.
 
     Returns
     -------
@@ -151,31 +148,20 @@ def packed(rows: TokenRows, specials: Specials, places: Places | None = None) ->
         ``tokens`` (N,) int64, or (N, Q) with Q codebooks; ``offsets`` (n + 1,) int64, jet i being
         ``tokens[offsets[i]:offsets[i + 1]]``; and the columns.
     """
-    starts, counts, columns = _chosen(rows, places)
     books = rows.codebooks
-    offsets = offsets_of(counts + specials.around)
+    offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+    np.cumsum(rows.counts + specials.around, out=offsets[1:])
     tokens = np.empty(int(offsets[-1]) * books, dtype=np.int64)
     in_line(
-        *(rows.tokens.reshape(-1), starts * books, counts * books),
+        *(rows.tokens.reshape(-1), rows.starts * books, rows.counts * books),
         *_around(specials, books),
         tokens,
     )
-    return {"tokens": tokens.reshape(-1, *rows.tokens.shape[1:]), "offsets": offsets, **columns}
+    shape = (int(offsets[-1]), *rows.tokens.shape[1:])
+    return {"tokens": tokens.reshape(shape), "offsets": offsets, **rows.columns}
 
 
-def _chosen(rows: TokenRows, places: Places | None) -> tuple[Places, Places, Arrays]:
-    """Where the tokens of jets begin, how many they are, and the columns."""
-    if places is None:
-        return rows.offsets[:-1], rows.counts, dict(rows.columns)
-    starts = rows.offsets[places]
-    return (
-        starts,
-        rows.offsets[places + 1] - starts,
-        {name: values[places] for name, values in rows.columns.items()},
-    )
-
-
-def _around(specials: Specials, codebooks: int) -> tuple[Places, Places]:
+def _around(specials: Specials, codebooks: int) -> tuple[Numbers, Numbers]:
     """What stands before and after every jet."""
     return (
         np.array([] if specials.bos is None else [specials.bos] * codebooks, dtype=np.int64),

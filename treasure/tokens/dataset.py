@@ -251,7 +251,8 @@ class TokenDataset(Dataset[Batch]):
         parts, places = [], []
         for group in np.unique(groups):
             mine = np.flatnonzero(groups == group)
-            parts.append(self.row_groups.read(int(group)).take(numbers[mine] - starts[group]))
+            rows = self.row_groups.read(int(group)).take(numbers[mine] - starts[group])
+            parts.append(rows.compact())
             places.append(mine)
         if len(parts) == 1:
             return parts[0]
@@ -261,7 +262,8 @@ class TokenDataset(Dataset[Batch]):
     def _empty(self) -> TokenRows:
         shape = (0,) if self.metadata.codebooks == 1 else (0, self.metadata.codebooks)
         nothing = {name: np.zeros(0) for name in self.row_groups.wanted.columns}
-        return TokenRows(np.zeros(shape, dtype=np.int32), np.zeros(1, dtype=np.int64), nothing)
+        none = np.zeros(0, dtype=np.int64)
+        return TokenRows(np.zeros(shape, dtype=np.int32), none, none, nothing)
 
     def _single(self, rows: TokenRows) -> Batch:
         """The only jet of some rows."""

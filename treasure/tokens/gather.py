@@ -44,12 +44,13 @@ def in_rows(
     after: Numbers,
     pad: int,
     out: Numbers,
-    lengths: Numbers,
+    mask: NDArray[np.bool_],
 ) -> None:
     """Copy jets to the rows of a rectangle, with the same before and after each, and pad the rest.
 
-    `lengths` becomes what each row has without padding.
+    `mask` becomes true where there is no padding; it may have fewer columns, for several ids each.
     """
+    codebooks = out.shape[1] // max(mask.shape[1], 1)
     for jet in range(len(starts)):
         first, place = np.uint64(starts[jet]), np.uint64(len(before))
         count = np.uint64(counts[jet])
@@ -61,7 +62,9 @@ def in_rows(
         row[length : length + len(after)] = after
         length += len(after)
         row[length:] = pad
-        lengths[jet] = length
+        particles = length // codebooks
+        mask[jet, :particles] = True
+        mask[jet, particles:] = False
 
 
 @compiled

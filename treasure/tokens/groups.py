@@ -14,7 +14,7 @@ from treasure.errors import ConfigError, DataError
 from treasure.jets.splits import SPLITS
 from treasure.store import fingerprint
 from treasure.tokens.pages import read_ids
-from treasure.tokens.rows import TokenRows, offsets_of
+from treasure.tokens.rows import TokenRows
 from treasure.tokens.table import TokenMetadata, TokenTable, schema
 
 __all__ = ["Group", "RowGroups", "Wanted"]
@@ -169,14 +169,14 @@ class RowGroups:
         rows = _read(self._table(group.file), group.number, names)
         if self.wanted.judges:
             mask = self.wanted.mask(rows.columns)
-            rows = rows if mask.all() else rows.take(np.flatnonzero(mask))
+            rows = rows if mask.all() else rows.take(np.flatnonzero(mask)).compact()
         if len(rows) != group.wanted:
             raise DataError(
                 f"{self.paths[group.file]}, row group {group.number}: {len(rows)} wanted rows, but"
                 f" there were {group.wanted} when it was opened; open the dataset again"
             )
         columns = {name: rows.columns[name] for name in self.wanted.columns}
-        rows = TokenRows(rows.tokens, rows.offsets, columns)
+        rows = TokenRows(rows.tokens, rows.starts, rows.counts, columns)
         self._keep(number, rows)
         return rows
 
@@ -273,9 +273,11 @@ def _read(table: TokenTable, number: int, names: Sequence[str]) -> TokenRows:
         )
     if not np.array_equal(counts, beside["n_constituents"].to_numpy() * codebooks):
         raise DataError(f"{table.where(number)}: n_constituents differs from the number of tokens")
+    particles = counts // codebooks
     return TokenRows(
         ids if codebooks == 1 else ids.reshape(-1, codebooks),
-        offsets_of(counts // codebooks),
+        np.cumsum(particles) - particles,
+        particles,
         TokenRows.numbers(beside, names),
     )
 

@@ -120,7 +120,7 @@ def _pages(path: Path, column: Any) -> Iterator[_Page]:
         start = min(start, column.dictionary_page_offset)
     with open(path, "rb") as file:
         file.seek(start)
-        data = file.read(column.total_compressed_size)
+        data = memoryview(file.read(column.total_compressed_size))
     position = 0
     while position < len(data):
         fields, size = _header(data[position : position + _LONGEST_HEADER])
@@ -144,7 +144,7 @@ def _pages(path: Path, column: Any) -> Iterator[_Page]:
         yield _Page(kind, described[1], described[2], np.frombuffer(content, dtype=np.uint8))
 
 
-def _header(data: bytes) -> tuple[dict[int, Any], int]:
+def _header(data: memoryview) -> tuple[dict[int, Any], int]:
     """A page header (Thrift, compact protocol): field → number or fields, and its size."""
     position = 0
 
@@ -222,9 +222,10 @@ def _unpack(data: Bytes, begin: int, end: int, width: int, table: Any, out: Any)
     if width < 0 or width > 25 or begin < 0 or begin > end or end + 4 > len(data):
         return False
     mask, bits, known = _U32((1 << width) - 1), _U64(width), _U64(len(table))
-    position, done = begin, 0
+    position: Any = begin
+    done: Any = 0
     while done < len(out):
-        header, shift = 0, 0
+        header, shift = np.int64(0), 0
         while True:
             if position >= end or shift > 28:
                 return False
@@ -292,7 +293,7 @@ def _read_page(
         return False
     same = np.arange(256).astype(np.uint8)
     levels = np.empty((2, entries), dtype=np.uint8)
-    position = 0
+    position: Any = 0
     for kind in range(2):
         if highest[kind] < 1 or highest[kind] > 255 or position + 4 > end:
             return False

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from treasure.jets.splits import SPLITS
 from treasure.tokens.gather import gather
 
-__all__ = ["TokenRows", "offsets_of"]
+__all__ = ["TokenRows"]
 
 Numbers = NDArray[Any]
 
@@ -23,24 +23,20 @@ class TokenRows:
     Attributes
     ----------
     tokens
-        (N,) int32, or (N, Q) with Q > 1 codebooks: the ids of all particles, jet after jet.
-    offsets
-        (n + 1,) int64: jet i has the tokens from ``offsets[i]`` up to ``offsets[i + 1]``.
+        (N,) int32, or (N, Q) with Q > 1 codebooks: ids of these jets, and of others maybe.
+    starts, counts
+        (n,) int64: jet i has the ``counts[i]`` tokens from ``starts[i]`` on.
     columns
         Name → (n,) numbers.
     """
 
     tokens: NDArray[np.int32]
-    offsets: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    counts: NDArray[np.int64]
     columns: Mapping[str, Numbers]
 
     def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    @property
-    def counts(self) -> NDArray[np.int64]:
-        """(n,) int64: tokens of each jet."""
-        return np.diff(self.offsets)
+        return len(self.starts)
 
     @property
     def codebooks(self) -> int:
@@ -51,35 +47,37 @@ class TokenRows:
     def bytes(self) -> int:
         """Memory that the arrays take."""
         columns = sum(values.nbytes for values in self.columns.values())
-        return int(self.tokens.nbytes + self.offsets.nbytes + columns)
+        return int(self.tokens.nbytes + self.starts.nbytes + self.counts.nbytes + columns)
 
     def take(self, rows: NDArray[np.integer[Any]]) -> "TokenRows":
-        """The jets of the given numbers, in their order."""
+        """The jets of the given numbers, in their order; tokens stay where they are."""
         columns = {name: values[rows] for name, values in self.columns.items()}
-        starts, counts = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
-        offsets = offsets_of(counts)
-        tokens = np.empty((int(offsets[-1]), *self.tokens.shape[1:]), dtype=np.int32)
-        books = self.codebooks
-        gather(self.tokens.reshape(-1), starts * books, counts * books, tokens.reshape(-1))
-        return TokenRows(tokens, offsets, columns)
+        return TokenRows(self.tokens, self.starts[rows], self.counts[rows], columns)
 
     def slice(self, first: int, stop: int) -> "TokenRows":
         """Consecutive jets, without a copy."""
-        offsets = self.offsets[first : stop + 1]
-        return TokenRows(
-            self.tokens[offsets[0] : offsets[-1]],
-            offsets - offsets[0],
-            {name: values[first:stop] for name, values in self.columns.items()},
-        )
+        columns = {name: values[first:stop] for name, values in self.columns.items()}
+        return TokenRows(self.tokens, self.starts[first:stop], self.counts[first:stop], columns)
+
+    def compact(self) -> "TokenRows":
+        """The same with a copy of the tokens of these jets alone, one after the other."""
+        ends, books = np.cumsum(self.counts), self.codebooks
+        shape = (int(ends[-1]) if len(self) else 0, *self.tokens.shape[1:])
+        tokens = np.empty(shape, dtype=np.int32)
+        flat = self.tokens.reshape(-1)
+        gather(flat, self.starts * books, self.counts * books, tokens.reshape(-1))
+        return TokenRows(tokens, ends - self.counts, self.counts, self.columns)
 
     @classmethod
     def joined(cls, parts: Sequence["TokenRows"]) -> "TokenRows":
         """Jets of several, one after the other; there must be at least one."""
         if len(parts) == 1:
             return parts[0]
+        before = np.cumsum([0, *(len(part.tokens) for part in parts)])
         return cls(
             np.concatenate([part.tokens for part in parts]),
-            offsets_of(np.concatenate([part.counts for part in parts])),
+            np.concatenate([part.starts + n for part, n in zip(parts, before, strict=False)]),
+            np.concatenate([part.counts for part in parts]),
             {
                 name: np.concatenate([part.columns[name] for part in parts])
                 for name in parts[0].columns
@@ -100,7 +98,8 @@ class TokenRows:
             flat = ids.flatten().to_numpy().reshape(-1, ids.type.list_size)
         else:
             flat = ids.to_numpy()
-        return cls(flat, offsets - offsets[0], cls.numbers(table, columns))
+        counts = np.diff(offsets)
+        return cls(flat, offsets[:-1] - offsets[0], counts, cls.numbers(table, columns))
 
     @staticmethod
     def numbers(table: pa.Table, columns: Iterable[str]) -> dict[str, Numbers]:
@@ -109,13 +108,6 @@ class TokenRows:
             name: _splits(table[name]) if name == "split" else table[name].to_numpy()
             for name in columns
         }
-
-
-def offsets_of(counts: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
-    """Where each jet begins, and where the last one ends: (n + 1,)."""
-    offsets = np.zeros(len(counts) + 1, dtype=np.int64)
-    np.cumsum(counts, out=offsets[1:])
-    return offsets
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

@@ -167,7 +167,7 @@ class Epoch:
                 found.append((number, rows[own]))
         return found
 
-    def arrange(self, window: tuple[int, int], counts: Rows, bucket: bool) -> list[Rows]:
+    def arrange(self, window: tuple[int, int], counts: Rows, bucket: bool) -> tuple[Rows, Rows]:
         """Which jets of a window go into each of its batches.
 
         Parameters
@@ -181,7 +181,7 @@ class Epoch:
 
         Returns
         -------
-        For each batch, places in `counts`.
+        (n,) places in `counts`, and (batches + 1,) where in them each batch begins.
         """
         edges = np.array([self.first_jet(batch) for batch in range(window[0], window[1] + 1)])
         edges -= edges[0]
@@ -190,11 +190,14 @@ class Epoch:
         if self.shuffle:
             order = generator.permutation(order)
         if bucket:
-            order = order[np.argsort(counts[order], kind="stable")]
-        found = np.split(order, edges[1:-1])
+            # Sixteen bits are sorted in one go by their digits.
+            lengths = np.minimum(counts, np.iinfo(np.uint16).max).astype(np.uint16)
+            order = order[np.argsort(lengths[order], kind="stable")]
         if bucket and self.shuffle:
-            found = [found[number] for number in generator.permutation(len(found))]
-        return found
+            batches = generator.permutation(len(edges) - 1)
+            order = np.concatenate([order[edges[n] : edges[n + 1]] for n in batches])
+            edges = np.cumsum([0, *np.diff(edges)[batches]])
+        return order, edges
 
     def _generator(self, *purpose: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, self.epoch, *purpose])

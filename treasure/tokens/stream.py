@@ -123,11 +123,14 @@ class TokenStream(IterableDataset[Batch]):
             if not mine:
                 continue
             rows = self._rows(order, window)
-            places = order.arrange(window, rows.counts, self.bucket)
+            places, edges = order.arrange(window, rows.counts, self.bucket)
+            if self.shuffle or self.bucket:
+                rows = rows.take(places)
             for number in mine:
                 first = number + workers
                 self._next = first
-                yield self._batch(rows, places[number - window[0]])
+                place = number - window[0]
+                yield self._batch(rows.slice(int(edges[place]), int(edges[place + 1])))
 
     def state_dict(self, batches: int | None = None) -> dict[str, Any]:
         """Where the stream is, for `load_state_dict`.
@@ -230,20 +233,19 @@ class TokenStream(IterableDataset[Batch]):
     def _rows(self, order: Epoch, window: tuple[int, int]) -> TokenRows:
         """The jets of a window, row group after row group."""
         parts = []
-        for number, chosen in order.pieces(window):
+        pieces = order.pieces(window)
+        for number, chosen in pieces:
             rows = self.dataset.row_groups.read(number)
             if len(chosen) < len(rows):
-                is_run = chosen[-1] - chosen[0] == len(chosen) - 1 and not self.shuffle
-                rows = (
-                    rows.slice(int(chosen[0]), int(chosen[-1]) + 1) if is_run else rows.take(chosen)
-                )
+                rows = rows.take(chosen)
+                rows = rows.compact() if len(pieces) > 1 else rows  # before it is joined
             parts.append(rows)
         return TokenRows.joined(parts)
 
-    def _batch(self, rows: TokenRows, places: np.ndarray) -> Batch:
+    def _batch(self, rows: TokenRows) -> Batch:
         if self.layout == "packed":
-            return tensors(packed(rows, self.dataset.specials, places))
-        return tensors(padded(rows, self.dataset.specials, self.dataset.padding, places))
+            return tensors(packed(rows, self.dataset.specials))
+        return tensors(padded(rows, self.dataset.specials, self.dataset.padding))
 
 
 def _mark(info: WorkerInfo) -> int:
@@ -257,8 +259,8 @@ def tensors(arrays: dict[str, np.ndarray]) -> Batch:
 
 
 def _tensor(values: np.ndarray) -> torch.Tensor:
-    if values.dtype.kind == "i":
-        values = values.astype(np.int64, copy=values.base is not None)
-    elif not values.flags.owndata or not values.flags.writeable:
+    if values.dtype.kind == "i" and values.dtype != np.int64:
+        values = values.astype(np.int64)
+    elif values.base is not None or not values.flags.writeable:
         values = values.copy()
     return torch.from_numpy(values)
