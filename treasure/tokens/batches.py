@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -131,7 +132,7 @@ def padded(rows: TokenRows, specials: Specials, padding: Padding) -> Arrays:
     tokens = np.empty((len(counts), length * books), dtype=np.int64)
     mask = np.empty((len(counts), length), dtype=np.bool_)
     in_rows(
-        *(rows.tokens.reshape(-1), rows.starts * books, counts * books),
+        *_flat(rows, counts),
         *_around(specials, books),
         *(specials.pad, tokens, mask),
     )
@@ -153,7 +154,7 @@ def packed(rows: TokenRows, specials: Specials) -> Arrays:
     np.cumsum(rows.counts + specials.around, out=offsets[1:])
     tokens = np.empty(int(offsets[-1]) * books, dtype=np.int64)
     in_line(
-        *(rows.tokens.reshape(-1), rows.starts * books, rows.counts * books),
+        *_flat(rows, rows.counts),
         *_around(specials, books),
         tokens,
     )
@@ -161,6 +162,15 @@ def packed(rows: TokenRows, specials: Specials) -> Arrays:
     return {"tokens": tokens.reshape(shape), "offsets": offsets, **rows.columns}
 
 
+def _flat(rows: TokenRows, counts: Numbers) -> tuple[NDArray[np.int32], Numbers, Numbers]:
+    """Ids one after the other, where those of a jet begin, and how many they are."""
+    books = rows.codebooks
+    if books == 1:
+        return rows.tokens, rows.starts, counts
+    return rows.tokens.reshape(-1), rows.starts * books, counts * books
+
+
+@cache
 def _around(specials: Specials, codebooks: int) -> tuple[Numbers, Numbers]:
     """What stands before and after every jet."""
     return (

@@ -28,7 +28,7 @@ def compiled(function: Callable[..., Any]) -> Any:
 def gather(tokens: Ids, starts: Numbers, counts: Numbers, out: Ids) -> None:
     """Copy `counts[i]` tokens from `starts[i]` on, one jet after the other."""
     done = np.uint64(0)
-    for jet in range(len(starts)):
+    for jet in range(np.uint64(len(starts))):
         first = np.uint64(starts[jet])
         for place in range(np.uint64(counts[jet])):
             out[done + place] = tokens[first + place]
@@ -51,20 +51,23 @@ def in_rows(
     `mask` becomes true where there is no padding; it may have fewer columns, for several ids each.
     """
     codebooks = out.shape[1] // max(mask.shape[1], 1)
-    for jet in range(len(starts)):
+    width, slots = np.uint64(out.shape[1]), np.uint64(mask.shape[1])
+    for jet in range(np.uint64(len(starts))):
         first, place = np.uint64(starts[jet]), np.uint64(len(before))
         count = np.uint64(counts[jet])
-        row = out[jet]
-        row[: len(before)] = before
+        for number in range(place):
+            out[jet, number] = before[number]
         for number in range(count):
-            row[place + number] = tokens[first + number]
-        length = len(before) + counts[jet]
-        row[length : length + len(after)] = after
-        length += len(after)
-        row[length:] = pad
-        particles = length // codebooks
-        mask[jet, :particles] = True
-        mask[jet, particles:] = False
+            out[jet, place + number] = tokens[first + number]
+        place += count
+        for number in range(np.uint64(len(after))):
+            out[jet, place + number] = after[number]
+        place += np.uint64(len(after))
+        for number in range(place, width):
+            out[jet, number] = pad
+        particles = place // np.uint64(codebooks)
+        for number in range(slots):
+            mask[jet, number] = number < particles
 
 
 @compiled
@@ -77,13 +80,15 @@ def in_line(
     out: Numbers,
 ) -> None:
     """Copy jets one after the other, with the same before and after each."""
-    place = 0
-    for jet in range(len(starts)):
-        out[place : place + len(before)] = before
-        place += len(before)
-        first, to = np.uint64(starts[jet]), np.uint64(place)
-        for number in range(np.uint64(counts[jet])):
+    to = np.uint64(0)
+    for jet in range(np.uint64(len(starts))):
+        for number in range(np.uint64(len(before))):
+            out[to + number] = before[number]
+        to += np.uint64(len(before))
+        first, count = np.uint64(starts[jet]), np.uint64(counts[jet])
+        for number in range(count):
             out[to + number] = tokens[first + number]
-        place += counts[jet]
-        out[place : place + len(after)] = after
-        place += len(after)
+        to += count
+        for number in range(np.uint64(len(after))):
+            out[to + number] = after[number]
+        to += np.uint64(len(after))
