@@ -83,6 +83,18 @@ def test_a_process_reads_the_row_groups_of_its_part_alone():
         assert len(groups) <= 6  # five of its own, and one that it shares
 
 
+def test_datasets_with_files_of_their_own_are_mixed():
+    kinds = (0,) * 30 + (1,) * 90
+    for number in range(20):
+        epoch = Epoch((10,) * 120, 5, True, 0, number, 1, 3, window=40, kinds=kinds)
+        orders = [epoch.pieces(window) for window in epoch.windows()]
+        assert len({group for pieces in orders for group, _ in pieces}) >= 40
+        for pieces in orders:
+            jets = np.bincount([kinds[group] for group, rows in pieces for _ in rows], minlength=2)
+            assert abs(jets[0] - 10) <= 10
+            assert jets[0] > 0
+
+
 def test_a_shared_row_group_is_divided_at_random():
     first, second = (sorted(chain(*taken(Epoch((100,), 10, True, 0, e, 0, 2)))) for e in range(2))
     assert first != second

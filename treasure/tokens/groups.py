@@ -74,11 +74,11 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Group:
-    """A row group: the number of its file, its own in it, its rows, and those that are wanted."""
+    """A row group: its dataset, the number of its file, its own in it, its rows that are wanted."""
 
+    dataset: str
     file: int
     number: int
-    rows: int
     wanted: int
 
 
@@ -130,11 +130,11 @@ class RowGroups:
         datasets: set[str] = set()
         first: TokenMetadata | None = None
         for file, path in enumerate(self.paths):
-            with TokenTable(path) as table:
-                first = first or table.metadata
-                _must_fit(path, table.metadata, self.paths[0], first)
-                datasets.add(table.metadata.dataset)
-                self._add(file, table)
+            table = self._opened(file)
+            first = first or table.metadata
+            _must_fit(path, table.metadata, self.paths[0], first)
+            datasets.add(table.metadata.dataset)
+            self._add(file, table)
         assert first is not None
         self.metadata = first
         self.starts = np.cumsum([0, *(group.wanted for group in self.groups)], dtype=np.int64)
@@ -146,6 +146,12 @@ class RowGroups:
 
     def __len__(self) -> int:
         return int(self.starts[-1])
+
+    @property
+    def kinds(self) -> tuple[int, ...]:
+        """Of each of `groups`, the number of its dataset among their names."""
+        names = sorted({group.dataset for group in self.groups})
+        return tuple(names.index(group.dataset) for group in self.groups)
 
     @property
     def fingerprint(self) -> str:
@@ -204,7 +210,7 @@ class RowGroups:
         for number, rows in enumerate(sizes):
             found = _count(table, number, rows, self.wanted)
             if found:
-                self.groups.append(Group(file, number, rows, found))
+                self.groups.append(Group(described.dataset, file, number, found))
 
     def _keep(self, number: int, rows: TokenRows) -> None:
         self._kept[number] = rows
@@ -218,14 +224,18 @@ class RowGroups:
         if self._process != os.getpid():
             self._open.clear()
             self._process = os.getpid()
-        if file not in self._open:
-            path = self.paths[file]
-            if _state(path) != self._states[file]:
-                raise DataError(f"{path}: changed since it was opened; open the dataset again")
-            while len(self._open) >= _OPEN_FILES:
-                self._open.popitem(last=False)[1].__exit__()
-            self._open[file] = TokenTable(path)
-        self._open.move_to_end(file)
+        path = self.paths[file]
+        if _state(path) != self._states[file]:
+            raise DataError(f"{path}: changed since it was opened; open the dataset again")
+        if file in self._open:
+            self._open.move_to_end(file)
+            return self._open[file]
+        return self._opened(file)
+
+    def _opened(self, file: int) -> TokenTable:
+        while len(self._open) >= _OPEN_FILES:
+            self._open.popitem(last=False)[1].__exit__()
+        self._open[file] = TokenTable(self.paths[file])
         return self._open[file]
 
     def _forget(self) -> None:

@@ -1,5 +1,6 @@
 """Rows of a token table as arrays: ids of jet after jet, where each begins, and numbers a jet."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +12,23 @@ from numpy.typing import NDArray
 from treasure.jets.splits import SPLITS
 from treasure.tokens.gather import gather
 
-__all__ = ["TokenRows"]
+__all__ = ["Room", "TokenRows"]
 
 Numbers = NDArray[Any]
+
+
+class Room:
+    """Memory for ids that is used again: what is new to a process costs more than copying to it."""
+
+    def __init__(self) -> None:
+        self._ids = np.empty(0, dtype=np.int32)
+
+    def of(self, n: int, shape: tuple[int, ...] = ()) -> NDArray[np.int32]:
+        """(n, *shape) ids, of any value."""
+        size = n * math.prod(shape)
+        if len(self._ids) < size:
+            self._ids = np.empty(size + size // 8, dtype=np.int32)
+        return self._ids[:size].reshape(n, *shape)
 
 
 @dataclass(frozen=True)
@@ -69,13 +84,17 @@ class TokenRows:
         return TokenRows(tokens, ends - self.counts, self.counts, self.columns)
 
     @classmethod
-    def joined(cls, parts: Sequence["TokenRows"]) -> "TokenRows":
-        """Jets of several, one after the other; there must be at least one."""
+    def joined(cls, parts: Sequence["TokenRows"], room: "Room | None" = None) -> "TokenRows":
+        """Jets of several, one after the other; there must be at least one.
+
+        With `room` the tokens lie there until it is used again.
+        """
         if len(parts) == 1:
             return parts[0]
         before = np.cumsum([0, *(len(part.tokens) for part in parts)])
+        out = None if room is None else room.of(int(before[-1]), parts[0].tokens.shape[1:])
         return cls(
-            np.concatenate([part.tokens for part in parts]),
+            np.concatenate([part.tokens for part in parts], out=out),
             np.concatenate([part.starts + n for part, n in zip(parts, before, strict=False)]),
             np.concatenate([part.counts for part in parts]),
             {

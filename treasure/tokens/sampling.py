@@ -84,6 +84,9 @@ class Epoch:
         Whether only full batches are made.
     window
         Jets among which one is drawn: rounded down to whole batches, at least one.
+    kinds
+        What the row groups are of, such as numbers of their datasets: where each dataset has files
+        of its own, a window would else have jets of one class alone now and then.
     """
 
     sizes: tuple[int, ...]
@@ -95,6 +98,7 @@ class Epoch:
     processes: int = 1
     drop_last: bool = False
     window: int = 400_000
+    kinds: tuple[int, ...] = ()
 
     @cached_property
     def batches(self) -> int:
@@ -142,8 +146,20 @@ class Epoch:
         """Row groups in the order of the epoch, and where each begins."""
         order = np.arange(len(self.sizes))
         if self.shuffle:
-            order = self._generator(_GROUPS).permutation(order)
+            order = self._interleaved(self._generator(_GROUPS))
         return order, np.cumsum([0, *(self.sizes[number] for number in order)])
+
+    def _interleaved(self, generator: np.random.Generator) -> Rows:
+        """Row groups in random order, those of every kind spread evenly over the epoch."""
+        order = generator.permutation(len(self.sizes))
+        sizes = np.array(self.sizes, dtype=np.int64)[order]
+        kinds = np.array(self.kinds or [0] * len(self.sizes), dtype=np.int64)[order]
+        places = np.zeros(len(order))
+        for kind in np.unique(kinds):
+            mine = kinds == kind
+            ends = np.cumsum(sizes[mine])
+            places[mine] = (ends - generator.random() * sizes[mine]) / ends[-1]
+        return order[np.argsort(places, kind="stable")]
 
     def pieces(self, window: tuple[int, int]) -> Pieces:
         """Where the jets of a window are: row groups, and the rows that are taken of each.

@@ -11,7 +11,7 @@ from torch.utils.data._utils.worker import WorkerInfo
 from treasure.errors import ConfigError, DataError
 from treasure.store import fingerprint
 from treasure.tokens.batches import packed, padded
-from treasure.tokens.rows import TokenRows
+from treasure.tokens.rows import Room, TokenRows
 from treasure.tokens.sampling import Epoch, process_place
 
 if TYPE_CHECKING:
@@ -117,12 +117,12 @@ class TokenStream(IterableDataset[Batch]):
         else:
             first = self._start() + worker
             self._use_start()
-        self._next = first
+        self._next, room = first, Room()
         for window in order.windows(first):
             mine = range(first, window[1], workers)
             if not mine:
                 continue
-            rows = self._rows(order, window)
+            rows = self._rows(order, window, room)
             places, edges = order.arrange(window, rows.counts, self.bucket)
             if self.shuffle or self.bucket:
                 rows = rows.take(places)
@@ -220,6 +220,7 @@ class TokenStream(IterableDataset[Batch]):
             processes=processes,
             drop_last=self.drop_last,
             window=self.window,
+            kinds=self.dataset.row_groups.kinds,
         )
 
     def _fingerprint(self) -> str:
@@ -230,7 +231,7 @@ class TokenStream(IterableDataset[Batch]):
             [self._rows_fingerprint, numbers, self.shuffle, self.bucket, self.drop_last]
         )
 
-    def _rows(self, order: Epoch, window: tuple[int, int]) -> TokenRows:
+    def _rows(self, order: Epoch, window: tuple[int, int], room: Room) -> TokenRows:
         """The jets of a window, row group after row group."""
         parts = []
         pieces = order.pieces(window)
@@ -240,7 +241,7 @@ class TokenStream(IterableDataset[Batch]):
                 rows = rows.take(chosen)
                 rows = rows.compact() if len(pieces) > 1 else rows  # before it is joined
             parts.append(rows)
-        return TokenRows.joined(parts)
+        return TokenRows.joined(parts, room)
 
     def _batch(self, rows: TokenRows) -> Batch:
         if self.layout == "packed":
