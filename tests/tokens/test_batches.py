@@ -110,6 +110,7 @@ def test_special_tokens_have_ids_after_the_codes():
         ({"pad": 0}, "pad of id 0, which is a code"),
         ({"bos": 8191}, "bos of id 8191, which is a code"),
         ({"bos": 8192, "eos": 8192}, "the same id"),
+        ({"pad": "x"}, "of id 'x'; expected a whole number"),
     ],
 )
 def test_special_tokens_that_cannot_be_are_refused(wanted, message):

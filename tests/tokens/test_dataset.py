@@ -70,6 +70,9 @@ def test_jets_that_are_not_there(place):
             dataset[wrong]
     with pytest.raises(TypeError, match="'a' is no number"):
         dataset["a"]
+    for wrong in ([1.5], np.array([[1, 2]]), ["a"]):
+        with pytest.raises(TypeError, match="expected numbers of jets"):
+            dataset[wrong]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -127,7 +130,7 @@ def test_only_the_rows_that_are_wanted(place):
     assert events(split="unknown", labels=[0, -1], datasets="qcd") == [
         row["event"] for row in rows if row["split"] == "unknown" and row["label"] in (0, -1)
     ]
-    assert events(labels=1) == events(labels=[1])
+    assert events(labels=1) == events(labels=[1]) == events(labels=np.int64(1))
     assert events(labels=7) == []
     assert list(TokenDataset(place, labels=7).iterate(3, shuffle=True)) == []
 

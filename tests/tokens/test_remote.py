@@ -144,6 +144,18 @@ def test_a_copy_that_changed_is_made_again(server: HttpServer, cache: Path):
     assert json.loads((copy.parent / "copy.json").read_text())["url"] == url
 
 
+def test_a_cache_that_others_keep_is_read(server: HttpServer, cache: Path, monkeypatch):
+    TokenDataset(f"{server.url}/{FILE}", cache=cache)
+
+    def refused(_: Path) -> None:
+        raise DataError("not to be written")
+
+    monkeypatch.setattr("treasure.tokens.remote._locked", refused)
+    assert len(TokenDataset(f"{server.url}/{FILE}", cache=cache)) == 40
+    with pytest.raises(DataError, match="not to be written"):
+        TokenDataset(f"{server.url}/part01_tokenized.parquet", cache=cache)
+
+
 def test_keys_in_a_url_are_not_written_down(server: HttpServer, cache: Path):
     address = server.url.replace("http://", "")
     path = local_copy(f"http://{address}/{FILE}?signature=secret", cache)

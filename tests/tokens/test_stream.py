@@ -209,6 +209,7 @@ def test_a_state_of_other_batches_is_refused(place, tmp_path):
     ("options", "message"),
     [
         ({"batch_size": 0}, "batch_size 0"),
+        ({"batch_size": 2.5}, "batch_size 2.5; expected a whole number"),
         ({"seed": -1}, "seed -1"),
         ({"epoch": -1}, "epoch -1"),
         ({"layout": "ragged"}, "layout 'ragged'; expected padded or packed"),

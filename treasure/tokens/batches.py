@@ -48,7 +48,9 @@ class Specials:
             found = wanted if isinstance(wanted, str) else unknown[0]
             raise ConfigError(f"special token {found!r}; expected a list of {', '.join(names)}")
         if isinstance(wanted, Mapping):
-            ids = {name: int(number) for name, number in wanted.items()}
+            if odd := [number for number in wanted.values() if type(number) is not int]:
+                raise ConfigError(f"special token of id {odd[0]!r}; expected a whole number")
+            ids = dict(wanted)
         else:
             used = [name for name in names if name == "pad" or name in wanted]
             ids = {name: vocabulary + place for place, name in enumerate(used)}

@@ -104,8 +104,8 @@ class TokenDataset(Dataset[Batch]):
     ) -> None:
         wanted = Wanted(
             split=split,
-            labels=(labels,) if isinstance(labels, int) else _optional(labels),
-            datasets=(datasets,) if isinstance(datasets, str) else _optional(datasets),
+            labels=_several(labels),
+            datasets=_several(datasets),
             columns=(columns,) if isinstance(columns, str) else tuple(dict.fromkeys(columns)),
         )
         self.padding = Padding(pad_to, pad_to_multiple_of, cut)
@@ -239,6 +239,8 @@ class TokenDataset(Dataset[Batch]):
         """
         if numbers.dtype == bool:
             numbers = np.flatnonzero(numbers)
+        elif (numbers.size and numbers.dtype.kind not in "iu") or numbers.ndim != 1:
+            raise TypeError(f"{numbers.dtype} of shape {numbers.shape}; expected numbers of jets")
         numbers = numbers.astype(np.int64)
         wrong = (numbers < -len(self)) | (numbers >= len(self))
         if wrong.any():
@@ -296,8 +298,9 @@ class Jets(Sequence[Batch]):
         return self._made[number]
 
 
-def _optional(values: Sequence[Any] | None) -> tuple[Any, ...] | None:
-    return None if values is None else tuple(values)
+def _several(values: Any) -> tuple[Any, ...] | None:
+    """One value or several as a tuple; None stands for all."""
+    return values if values is None else tuple(np.atleast_1d(np.asarray(values)).tolist())
 
 
 def _must_be(

@@ -73,6 +73,8 @@ def local_copy(url: str, cache: Path | None = None, sha256: str | None = None) -
             return found
     version = fingerprint(sha256 or [said.size, said.adler32, said.etag, said.modified])[:16]  # type: ignore[union-attr]
     path = folder / version / _name(url)
+    if _is_good(path):  # also in a cache that others keep
+        return path
     with _locked(folder):
         if not _is_good(path):
             _make(url, path, said, sha256)
@@ -158,7 +160,7 @@ def _locked(folder: Path) -> Iterator[None]:
     """One process at a time."""
     make_directory(folder)
     try:
-        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise DataError(
             f"{folder}: copies cannot be kept there ({error.strerror}); set TREASURE_CACHE to a"

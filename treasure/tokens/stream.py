@@ -1,6 +1,7 @@
 """Batches of a token dataset, one after the other: shuffled, divided, and resumed in the middle."""
 
 from collections.abc import Iterator
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,12 +63,11 @@ class TokenStream(IterableDataset[Batch]):
     ) -> None:
         if layout not in _LAYOUTS:
             raise ConfigError(f"layout {layout!r}; expected {' or '.join(_LAYOUTS)}")
-        for name, value in (("seed", seed), ("epoch", epoch)):
-            if value < 0:
-                raise ConfigError(f"{name} {value}; expected 0 or more")
-        for name, size in (("batch_size", batch_size), ("shuffle_jets", window)):
-            if size is not None and size < 1:
-                raise ConfigError(f"{name} {size}; expected at least 1")
+        for name, number, least in (
+            *(("seed", seed, 0), ("epoch", epoch, 0)),
+            *(("batch_size", batch_size, 1), ("shuffle_jets", 1 if window is None else window, 1)),
+        ):
+            _must_be_whole(name, number, least)
         process_place(rank, world_size)
         self.dataset, self.batch_size = dataset, batch_size
         self.shuffle, self.seed, self.bucket, self.layout = shuffle, seed, bucket, layout
@@ -91,8 +91,7 @@ class TokenStream(IterableDataset[Batch]):
 
         Without this call every pass is in the same order.
         """
-        if epoch < 0:
-            raise ConfigError(f"epoch {epoch}; expected 0 or more")
+        _must_be_whole("epoch", epoch, 0)
         if epoch != self.epoch:
             self._shared[_START] = 0
             self._shared[_EPOCH] = epoch
@@ -247,6 +246,11 @@ class TokenStream(IterableDataset[Batch]):
         if self.layout == "packed":
             return tensors(packed(rows, self.dataset.specials))
         return tensors(padded(rows, self.dataset.specials, self.dataset.padding))
+
+
+def _must_be_whole(name: str, number: Any, least: int) -> None:
+    if not isinstance(number, Integral) or number < least:
+        raise ConfigError(f"{name} {number!r}; expected a whole number, at least {least}")
 
 
 def _mark(info: WorkerInfo) -> int:
