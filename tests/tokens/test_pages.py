@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from tests.tokens.toys import folder, jets, write
 from treasure import TokenDataset
-from treasure.tokens import groups, pages
+from treasure.tokens import groups
 from treasure.tokens.pages import read_ids
 from treasure.tokens.table import schema
+from treasure.tokens.unpack import read_page
 
 JETS = st.lists(st.lists(st.integers(0, 40), max_size=30), min_size=1, max_size=60)
 
@@ -119,7 +120,7 @@ def test_no_flipped_bit_gives_other_tokens(tmp_path):
 def test_no_bytes_lead_beyond_a_page(data, entries, highest, plain):
     ids, counts = np.full(48, -7, dtype=np.int32), np.zeros(9, dtype=np.int64)
     content = np.frombuffer(data + bytes(8), dtype=np.uint8).copy()
-    pages._read_page(
+    read_page(
         *(content, len(data), entries, plain, np.arange(5, dtype=np.int32)),
         *(np.array([1, highest]), ids[4:44], counts[4:5], np.zeros(3, dtype=np.int64)),
     )
