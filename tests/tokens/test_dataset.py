@@ -236,6 +236,20 @@ def test_a_token_out_of_range_is_refused(place):
         TokenDataset(file)[0]
 
 
+@pytest.mark.parametrize("size", [50, 65_536, 65_537, 200_000])
+def test_vocabularies_of_any_size(place, size):
+    rows = jets(200, size=size)
+    write(place / "a.parquet", rows, metadata(size=size))
+    found = [jet["tokens"].tolist() for jet in TokenDataset(place)]
+    assert found == rows["tokens"].to_pylist()
+    largest = max(max(jet, default=0) for jet in found)
+    file = rewritten(
+        place / "a.parquet", lambda content: content["vocabulary"].update(size=largest)
+    )
+    with pytest.raises(DataError, match=f"to {largest}, but the vocabulary has 0 to"):
+        TokenDataset(file)[0]
+
+
 def test_a_missing_token_is_refused(place):
     file = write(place / "a.parquet", jets(20))
     table = pq.read_table(file)

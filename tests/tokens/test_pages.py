@@ -43,9 +43,10 @@ def by_arrow(file: pq.ParquetFile, group: int) -> tuple[list, list]:
     st.integers(50, 300),
     st.integers(1, 60),
     st.sampled_from([100, 1 << 20]),
+    st.sampled_from([np.int32, np.uint16]),
 )
 def test_what_is_read_is_what_arrow_reads(
-    tmp_path_factory, lists, codebooks, compression, dictionary, page, group, limit
+    tmp_path_factory, lists, codebooks, compression, dictionary, page, group, limit, kind
 ):
     path = tmp_path_factory.getbasetemp() / "pages.parquet"
     file = stored(
@@ -60,8 +61,9 @@ def test_what_is_read_is_what_arrow_reads(
         row_group_size=group,
     )
     for number in range(file.num_row_groups):
-        found = read_ids(path, file, number)
+        found = read_ids(path, file, number, kind)
         assert found is not None
+        assert found[0].dtype == kind
         ids, counts = by_arrow(file, number)
         assert found[0].tolist() == ids
         assert (found[1] // codebooks).tolist() == counts
@@ -82,6 +84,15 @@ def test_what_is_read_is_what_arrow_reads(
 def test_what_is_unusual_is_left_to_arrow(tmp_path, options):
     file = stored(tmp_path / "a.parquet", [[1, 2], [3]], **options)
     assert read_ids(tmp_path / "a.parquet", file, 0) is None
+
+
+@pytest.mark.parametrize("dictionary", [True, False])
+@pytest.mark.parametrize("wrong", [-1, 65536, 2**31 - 1])
+def test_ids_that_do_not_fit_are_left_to_arrow(tmp_path, dictionary, wrong):
+    path = tmp_path / "a.parquet"
+    file = stored(path, [[1, 2], [3, wrong]], compression="zstd", use_dictionary=dictionary)
+    assert read_ids(path, file, 0, np.uint16) is None
+    assert (read_ids(path, file, 0, np.int32) is None) == (wrong < 0)
 
 
 @pytest.mark.parametrize("lists", [[[1, None]], [[1], None]])
@@ -121,7 +132,7 @@ def test_no_bytes_lead_beyond_a_page(data, entries, highest, plain):
     ids, counts = np.full(48, -7, dtype=np.int32), np.zeros(9, dtype=np.int64)
     content = np.frombuffer(data + bytes(8), dtype=np.uint8).copy()
     read_page(
-        *(content, len(data), entries, plain, np.arange(5, dtype=np.int32)),
+        *(content, len(data), entries, plain, np.arange(5, dtype=np.int32), 2**31 - 1),
         *(np.array([1, highest]), ids[4:44], counts[4:5], np.zeros(3, dtype=np.int64)),
     )
     assert (ids[:4] == -7).all()

@@ -164,7 +164,7 @@ def packed(rows: TokenRows, specials: Specials) -> Arrays:
     return {"tokens": tokens.reshape(shape), "offsets": offsets, **rows.columns}
 
 
-def _flat(rows: TokenRows, counts: Numbers) -> tuple[NDArray[np.int32], Numbers, Numbers]:
+def _flat(rows: TokenRows, counts: Numbers) -> tuple[NDArray[Any], Numbers, Numbers]:
     """Ids one after the other, where those of a jet begin, and how many they are."""
     books = rows.codebooks
     if books == 1:

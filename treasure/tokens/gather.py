@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 __all__ = ["compiled", "gather", "in_line", "in_rows"]
 
-Ids = NDArray[np.int32]
+Ids = NDArray[np.integer[Any]]
 Numbers = NDArray[np.int64]
 
 

@@ -3,7 +3,7 @@
 import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -270,12 +270,15 @@ def _must_fit(path: Path, found: TokenMetadata, first: Path, expected: TokenMeta
 def _read(table: TokenTable, number: int, names: Sequence[str]) -> TokenRows:
     """A row group, verified: by its pages, or, where they are unusual or damaged, by Arrow."""
     columns = list(dict.fromkeys(["n_constituents", *names]))
-    if (found := read_ids(table.path, table.parquet, number)) is None:
+    size, codebooks = table.metadata.size, table.metadata.codebooks
+    # Half of the memory, and so of what moving ids costs, where that will do.
+    dtype: type[np.integer[Any]] = np.uint16 if size <= 1 << 16 else np.int32
+    if (found := read_ids(table.path, table.parquet, number, dtype)) is None:
         whole = table.row_group(number, [*columns, "tokens"], threads=False)
-        return TokenRows.from_arrow(whole, names)
+        rows = TokenRows.from_arrow(whole, names)
+        return replace(rows, tokens=rows.tokens.astype(dtype))
     ids, counts = found
     beside = table.row_group(number, columns, threads=False)
-    size, codebooks = table.metadata.size, table.metadata.codebooks
     if len(ids) and not (ids.min() >= 0 and ids.max() < size):
         raise DataError(
             f"{table.where(number)}: ids from {ids.min()} to {ids.max()}, but the vocabulary has"

@@ -25,7 +25,7 @@ _PLAIN, _PLAIN_DICTIONARY, _RLE, _RLE_DICTIONARY = 0, 2, 3, 8
 _LONGEST_HEADER = 1 << 16
 
 Bytes = NDArray[np.uint8]
-Ids = NDArray[np.int32]
+Ids = NDArray[np.integer[Any]]
 Counts = NDArray[np.int64]
 
 
@@ -44,7 +44,9 @@ class _Page(NamedTuple):
     content: Bytes
 
 
-def read_ids(path: Path, file: pq.ParquetFile, number: int) -> tuple[Ids, Counts] | None:
+def read_ids(
+    path: Path, file: pq.ParquetFile, number: int, dtype: type[np.integer[Any]] = np.int32
+) -> tuple[Ids, Counts] | None:
     """Ids of the column `tokens` of a row group, and how many each row has.
 
     Parameters
@@ -53,10 +55,12 @@ def read_ids(path: Path, file: pq.ParquetFile, number: int) -> tuple[Ids, Counts
         The token file, and what Arrow knows of it.
     number
         Of the row group.
+    dtype
+        Of the ids. Where one does not fit into it, Arrow must read them.
 
     Returns
     -------
-    (N,) int32 and (rows,) int64: with Q codebooks, Q ids a particle, and ids of a row; or None,
+    (N,) and (rows,) int64: with Q codebooks, Q ids a particle, and ids of a row; or None,
     where Arrow must read them.
     """
     group = file.metadata.row_group(number)
@@ -75,16 +79,23 @@ def read_ids(path: Path, file: pq.ParquetFile, number: int) -> tuple[Ids, Counts
             group.num_rows,
             levels.max_repetition_level,
             levels.max_definition_level,
+            dtype,
         )
     except (_Unusual, pa.ArrowException, *_OF_DAMAGE):
         return None
 
 
 def _decoded(
-    pages: Iterator[_Page], entries: int, rows: int, repetition: int, definition: int
+    pages: Iterator[_Page],
+    entries: int,
+    rows: int,
+    repetition: int,
+    definition: int,
+    dtype: type[np.integer[Any]],
 ) -> tuple[Ids, Counts]:
-    ids, counts = np.empty(entries, dtype=np.int32), np.zeros(rows, dtype=np.int64)
+    ids, counts = np.empty(entries, dtype=dtype), np.zeros(rows, dtype=np.int64)
     dictionary = np.zeros(0, dtype=np.int32)
+    largest = int(np.iinfo(dtype).max)
     highest = np.array([repetition, definition], dtype=np.int64)
     # Where the next id and the next row go, and how many entries were seen.
     done = np.zeros(3, dtype=np.int64)
@@ -93,12 +104,15 @@ def _decoded(
             if page.encoding not in (_PLAIN, _PLAIN_DICTIONARY):
                 raise _Unusual
             dictionary = page.content[: 4 * page.values].view(np.int32).copy()
+            if dictionary.min(initial=0) < 0 or dictionary.max(initial=0) > largest:
+                raise _Unusual
         elif not read_page(
             np.concatenate([page.content, BEHIND]),
             len(page.content),
             page.values,
             page.encoding == _PLAIN,
             dictionary,
+            largest,
             highest,
             ids,
             counts,

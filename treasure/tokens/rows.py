@@ -21,13 +21,13 @@ class Room:
     """Memory for ids that is used again: what is new to a process costs more than copying to it."""
 
     def __init__(self) -> None:
-        self._ids = np.empty(0, dtype=np.int32)
+        self._ids: NDArray[Any] = np.empty(0, dtype=np.int32)
 
-    def of(self, n: int, shape: tuple[int, ...] = ()) -> NDArray[np.int32]:
+    def of(self, n: int, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
         """(n, *shape) ids, of any value."""
         size = n * math.prod(shape)
-        if len(self._ids) < size:
-            self._ids = np.empty(size + size // 8, dtype=np.int32)
+        if len(self._ids) < size or self._ids.dtype != dtype:
+            self._ids = np.empty(size + size // 8, dtype=dtype)
         return self._ids[:size].reshape(n, *shape)
 
 
@@ -38,14 +38,15 @@ class TokenRows:
     Attributes
     ----------
     tokens
-        (N,) int32, or (N, Q) with Q > 1 codebooks: ids of these jets, and of others maybe.
+        (N,) uint16, or int32 for more than 65,536 codes; (N, Q) with Q > 1 codebooks: ids of these
+        jets, and of others maybe.
     starts, counts
         (n,) int64: jet i has the ``counts[i]`` tokens from ``starts[i]`` on.
     columns
         Name → (n,) numbers.
     """
 
-    tokens: NDArray[np.int32]
+    tokens: NDArray[np.integer[Any]]
     starts: NDArray[np.int64]
     counts: NDArray[np.int64]
     columns: Mapping[str, Numbers]
@@ -78,7 +79,7 @@ class TokenRows:
         """The same with a copy of the tokens of these jets alone, one after the other."""
         ends, books = np.cumsum(self.counts), self.codebooks
         shape = (int(ends[-1]) if len(self) else 0, *self.tokens.shape[1:])
-        tokens = np.empty(shape, dtype=np.int32)
+        tokens = np.empty(shape, dtype=self.tokens.dtype)
         flat = self.tokens.reshape(-1)
         gather(flat, self.starts * books, self.counts * books, tokens.reshape(-1))
         return TokenRows(tokens, ends - self.counts, self.counts, self.columns)
@@ -92,7 +93,8 @@ class TokenRows:
         if len(parts) == 1:
             return parts[0]
         before = np.cumsum([0, *(len(part.tokens) for part in parts)])
-        out = None if room is None else room.of(int(before[-1]), parts[0].tokens.shape[1:])
+        first = parts[0].tokens
+        out = None if room is None else room.of(int(before[-1]), first.shape[1:], first.dtype)
         return cls(
             np.concatenate([part.tokens for part in parts], out=out),
             np.concatenate([part.starts + n for part, n in zip(parts, before, strict=False)]),

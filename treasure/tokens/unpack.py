@@ -16,7 +16,7 @@ __all__ = ["BEHIND", "read_page"]
 BEHIND = np.zeros(8, dtype=np.uint8)  # what must follow a page, for it may be read
 
 Bytes = NDArray[np.uint8]
-Ids = NDArray[np.int32]
+Ids = NDArray[np.integer[Any]]
 Counts = NDArray[np.int64]
 
 # An index of unsigned type cannot be negative: the compiler then loads four bytes at once.
@@ -91,6 +91,7 @@ def read_page(
     entries: int,
     is_plain: bool,
     dictionary: Ids,
+    largest: int,
     highest: Counts,
     ids: Ids,
     counts: Counts,
@@ -106,6 +107,8 @@ def read_page(
         Values, and jets without particles.
     is_plain, dictionary
         Whether values are numbers of 32 bits, or else places in a dictionary.
+    largest
+        What an id may be, so that it fits into `ids`.
     highest
         Levels of an id that continues a particle or a jet, and of one that is there.
     ids, counts, done
@@ -158,7 +161,10 @@ def read_page(
         if position + 4 * found > end:
             return False
         for number in range(_U64(found)):
-            out[number] = np.int32(_word(data, _U64(position) + _U64(4) * number))
+            value = _word(data, _U64(position) + _U64(4) * number)
+            if value > largest:
+                return False
+            out[number] = value
     elif found and (
         position >= end
         or not _unpack(data, position + 1, end, np.int64(data[position]), dictionary, out)
