@@ -2,17 +2,25 @@
 
 The library behind the workflow: every room (``fileset``, ``simulation``, ``skim``, ``jets``,
 ``tokenizer``, ``tokens``, ``release``, ``benchmark``) can be used from a notebook and knows
-nothing of law. ``treasure.Tokenizer`` is `treasure.tokenizer.artefact.Tokenizer`, imported, and
-torch with it, when it is first used.
+nothing of law. `Tokenizer` turns jets into tokens and back; `TokenDataset` loads what a release
+holds into PyTorch. Both are imported, and torch with them, when they are first used.
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from treasure.tokenizer.artefact import Tokenizer
+    from treasure.tokens.dataset import TokenDataset
+
+__all__ = ["TokenDataset", "Tokenizer", "__version__"]
 
 __version__ = "0.1.0"
 
-# By name, not by an import: the rooms know the version, and nothing of the tokenizer.
-_ELSEWHERE = {"Tokenizer": "treasure.tokenizer.artefact"}
+_ELSEWHERE = {
+    "TokenDataset": "treasure.tokens.dataset",
+    "Tokenizer": "treasure.tokenizer.artefact",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -42,6 +42,8 @@ _TRANSIENT_NAMES = {
 }  # fmt: skip
 _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
 _REFUSED_STATUS = {401, 403}
+# Where fsspec's file systems say when a file changed: HTTP, S3, Hugging Face, and others.
+_MODIFIED = ("Last-Modified", "LastModified", "blob_id", "mtime", "modified")
 # The XRootD client, in the words of its status codes 101 to 109, 206 and 207: fsspec-xrootd raises
 # an OSError without number.
 _XROOTD_TRANSIENT = re.compile(
@@ -68,11 +70,14 @@ class RemoteFile:
         8 hexadecimal digits, or None.
     etag
         What changes with the content (a strong entity tag of HTTP or S3), or None.
+    modified
+        When it changed last, in the server's words, or None.
     """
 
     size: int
     adler32: str | None
     etag: str | None = None
+    modified: str | None = None
 
 
 def is_xrootd(url: str) -> bool:
@@ -92,8 +97,15 @@ def server_of(url: str) -> str:
     return f"{scheme}://{rest.partition('/')[0]}" if is_xrootd(url) or "http" in scheme else scheme
 
 
-def remote_file(url: str) -> RemoteFile:
+def remote_file(url: str, *, in_parts: bool = True) -> RemoteFile:
     """Size of a file, and its adler32 where the server knows it.
+
+    Parameters
+    ----------
+    url
+        The file.
+    in_parts
+        Whether it will be read in parts, which not every web server gives.
 
     Raises
     ------
@@ -110,15 +122,25 @@ def remote_file(url: str) -> RemoteFile:
     filesystem.invalidate_cache()  # what is told is what is there now
     info = patiently(lambda: filesystem.info(path), url)
     if info.get("type") == "directory":
-        raise DataError(f"{url}: a directory; a ROOT file was expected")
+        raise DataError(f"{url}: a directory; a file was expected")
     if info.get("size") is None:
         raise DataError(
             f"{url}: the server does not tell its size; copy the file to a disk, and give its path"
         )
-    if url.startswith("http"):
-        _require_ranges(filesystem, path, int(info["size"]), url)
+    size = int(info["size"])
+    if in_parts and url.startswith("http") and not _has_ranges(filesystem, path, size, url):
+        raise DataError(
+            f"{url}: the server gives no parts of files (HTTP ranges); copy the file to a disk, and"
+            " give its path"
+        )
     tag = str(info.get("ETag") or "")
-    return RemoteFile(int(info["size"]), None, None if tag[:2] in ("", "W/") else tag)
+    modified = next((info[key] for key in _MODIFIED if info.get(key)), None)
+    return RemoteFile(
+        size,
+        None,
+        None if tag[:2] in ("", "W/") else tag,
+        None if modified is None else str(modified),
+    )
 
 
 def expand(url: str) -> list[str]:
@@ -187,7 +209,10 @@ def copy(url: str, path: Path) -> None:
         xrootd.copy(near.located(url), path)
         return
     filesystem, name = _filesystem(url)
-    size = remote_file(url).size
+    size = remote_file(url, in_parts=False).size
+    if url.startswith("http") and not _has_ranges(filesystem, name, size, url):
+        patiently(lambda: filesystem.get_file(name, str(path)), url)
+        return
     with open(path, "wb") as file:
         # By blocks, so that an interrupted connection costs one of them, and none is in memory
         # but that one.
@@ -294,8 +319,8 @@ def _filesystem(url: str) -> tuple[Any, str]:
         ) from None
 
 
-def _require_ranges(filesystem: Any, path: str, size: int, url: str) -> None:
-    """A ROOT file is read in parts: a web server that gives only the whole is of no use."""
+def _has_ranges(filesystem: Any, path: str, size: int, url: str) -> bool:
+    """Whether a web server gives parts of a file, and not only the whole."""
 
     def probe() -> int:
         try:
@@ -305,8 +330,4 @@ def _require_ranges(filesystem: Any, path: str, size: int, url: str) -> None:
         except ValueError:  # fsspec got the whole file, or the server said that it would
             return 0
 
-    if size > 8 and patiently(probe, url) != 4:
-        raise DataError(
-            f"{url}: the server gives no parts of files (HTTP ranges); copy the file to a disk, and"
-            " give its path"
-        )
+    return size <= 8 or patiently(probe, url) == 4

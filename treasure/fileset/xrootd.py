@@ -177,8 +177,8 @@ def remote_file(url: str) -> RemoteFile:
     """
     info = _stat(url)
     if info.flags & StatInfoFlags.IS_DIR:
-        raise DataError(f"{url}: a directory; a ROOT file was expected")
-    return RemoteFile(int(info.size), _adler32(url))
+        raise DataError(f"{url}: a directory; a file was expected")
+    return RemoteFile(int(info.size), _adler32(url), modified=str(info.modtime))
 
 
 def _adler32(url: str) -> str | None:

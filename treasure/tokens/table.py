@@ -271,7 +271,10 @@ class TokenTable:
             counts = json.loads(stored[_COUNTS.encode()])
             self.counts = {
                 name: int(counts[name]) for name in ("rows", "particles", "clipped_particles")
-            } | {name: int(counts[name]) for name in ("cut_particles",) if name in counts}
+            }
+            self.counts |= {n: int(counts[n]) for n in ("cut_particles",) if n in counts}
+            if min(self.metadata.size, self.metadata.codebooks) < 1:
+                raise ValueError("its vocabulary has no ids")
             expected = schema(self.metadata.codebooks)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{self.path}: its metadata {_KEY!r} is damaged ({error})") from error
@@ -293,25 +296,54 @@ class TokenTable:
     def __len__(self) -> int:
         return int(self._file.metadata.num_rows)
 
-    def chunks(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """Row groups, one after the other, as tables of the columns (default: all).
+    @property
+    def parquet(self) -> pq.ParquetFile:
+        """The file, as Arrow sees it."""
+        return self._file
+
+    def where(self, number: int) -> str:
+        """How messages call the rows of a row group."""
+        sizes = self.row_groups
+        first = sum(sizes[:number])
+        return f"{self.path}, rows {first} to {first + sizes[number] - 1}"
+
+    @property
+    def row_groups(self) -> list[int]:
+        """Rows of each row group."""
+        described = self._file.metadata
+        return [int(described.row_group(n).num_rows) for n in range(described.num_row_groups)]
+
+    def row_group(
+        self, number: int, columns: Sequence[str] | None = None, *, threads: bool = True
+    ) -> pa.Table:
+        """One row group, as a table of the columns (default: all).
 
         Raises
         ------
         DataError
             Naming the rows where a page is damaged, or ids are out of range.
         """
-        first = 0
+        where, rows = self.where(number), self._file.metadata.row_group(number).num_rows
+        names = list(columns or schema().names)
+        try:
+            table = self._file.read_row_group(number, columns=names, use_threads=threads)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise DataError(f"{where}: damaged ({error}); get the file again") from error
+        if len(table) != rows:
+            raise DataError(f"{where}: damaged ({len(table)} rows read); get the file again")
+        check_rows(table, self.metadata, where)
+        return table
+
+    def chunks(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Row groups, one after the other, as tables of the columns (default: all).
+
+        Raises
+        ------
+        DataError
+            As `row_group`.
+        """
         for number in range(self._file.num_row_groups):
-            rows = self._file.metadata.row_group(number).num_rows
-            where = f"{self.path}, rows {first} to {first + rows - 1}"
-            try:
-                table = self._file.read_row_group(number, columns=list(columns or schema().names))
-            except (pa.ArrowException, OSError, ValueError) as error:
-                raise DataError(f"{where}: damaged ({error}); get the file again") from error
-            check_rows(table, self.metadata, where)
-            yield table
-            first += rows
+            yield self.row_group(number, columns)
 
 
 def write_tokens(path: Path, rows: pa.Table, metadata: TokenMetadata) -> None:
@@ -338,6 +370,8 @@ def check_rows(rows: pa.Table, metadata: TokenMetadata, where: str) -> None:
     ids = pc.list_flatten(tokens)
     if metadata.codebooks > 1:
         ids = pc.list_flatten(ids)
+    if ids.null_count:
+        raise DataError(f"{where}: {ids.null_count} tokens are missing (null)")
     if len(ids):
         limits = pc.min_max(ids).as_py()
         if limits["min"] < 0 or limits["max"] >= metadata.size:
