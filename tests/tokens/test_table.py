@@ -320,3 +320,12 @@ def test_other_readers_read_the_encodings_that_are_written(tmp_path: Path):
     assert found == pytest.approx(
         (*expected, sum(i % 7 for i in range(1000)), sum(i % 50 * (i % 7) for i in range(1000)))
     )
+
+
+def test_a_part_of_a_table_may_not_know_what_was_lost(tmp_path: Path):
+    path = tmp_path / "a.parquet"
+    with TokenWriter(path, metadata()) as writer:
+        writer.write(rows([[1, 2]]))
+        writer.clipped_particles = writer.cut_particles = None
+    with TokenTable(path) as table:
+        assert table.counts == {"rows": 1, "particles": 2}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from treasure.errors import DataError
 from treasure.jets.splits import SPLITS
 from treasure.store import atomic_file, canonical_json
-from treasure.tokens.table import ROW_GROUP, TokenTable
+from treasure.tokens.table import ENCODINGS, ROW_GROUP, TokenTable
 
 __all__ = ["divide"]
 
@@ -85,6 +85,8 @@ class _Layout:
             group = file.metadata.row_group(0) if file.num_row_groups else None
             columns = [group.column(i) for i in range(group.num_columns)] if group else []
         self.dictionaries = [c.path_in_schema for c in columns if c.has_dictionary_page]
+        plain = {*self.schema.names} - {*self.dictionaries}
+        self.encodings = {name: kind for name, kind in ENCODINGS.items() if name in plain}
 
 
 class _SplitWriter:
@@ -100,6 +102,7 @@ class _SplitWriter:
             compression="zstd",
             compression_level=_COMPRESSION_LEVEL,
             use_dictionary=layout.dictionaries,
+            column_encoding=layout.encodings or None,
             write_page_checksum=True,
             version="2.6",
         )

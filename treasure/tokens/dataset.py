@@ -65,8 +65,6 @@ class TokenDataset(Dataset[Batch]):
 
     Attributes
     ----------
-    metadata : TokenMetadata
-        What the first file says of itself; vocabulary and tokenizer are those of all.
     specials : Specials
         Ids of the special tokens.
 

@@ -24,7 +24,7 @@ class Room:
         self._ids: NDArray[Any] = np.empty(0, dtype=np.int32)
 
     def of(self, n: int, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-        """(n, *shape) ids, of any value."""
+        """Ids of any value, (n, …) with the given trailing shape."""
         size = n * math.prod(shape)
         if len(self._ids) < size or self._ids.dtype != dtype:
             self._ids = np.empty(size + size // 8, dtype=dtype)

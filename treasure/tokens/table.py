@@ -38,6 +38,7 @@ FORMAT_VERSION = 1
 ROW_GROUP = 100_000
 _KEY = "treasure_tokens"
 _COUNTS = "treasure_counts"
+_LOST = ("clipped_particles", "cut_particles")  # not known of a part of a table
 COMPRESSION_LEVEL = 9
 # Encodings that a measurement chose, see docs/compression.md; other columns are plain.
 ENCODINGS = {
@@ -135,8 +136,8 @@ class TokenWriter:
         self._file = atomic_file(self.path)
         self.rows = 0
         self.particles = 0
-        self.clipped_particles = 0
-        self.cut_particles = 0
+        self.clipped_particles: int | None = 0
+        self.cut_particles: int | None = 0
 
     def __enter__(self) -> Self:
         temporary = self._file.__enter__()
@@ -165,12 +166,9 @@ class TokenWriter:
         try:
             if error is None:
                 self._flush(everything=True)
-                counts = {
-                    "rows": self.rows,
-                    "particles": self.particles,
-                    "clipped_particles": self.clipped_particles,
-                    "cut_particles": self.cut_particles,
-                }
+                counts = {"rows": self.rows, "particles": self.particles}
+                lost = {name: getattr(self, name) for name in _LOST}
+                counts |= {name: value for name, value in lost.items() if value is not None}
                 self._writer.add_key_value_metadata({_COUNTS: canonical_json(counts)})
             self._writer.close()
         except BaseException as failure:
@@ -192,8 +190,8 @@ class TokenWriter:
         self._waiting.append(rows)
         self.rows += len(rows)
         self.particles += pc.sum(rows["n_constituents"]).as_py() or 0
-        self.clipped_particles += clipped_particles
-        self.cut_particles += cut_particles
+        self.clipped_particles = (self.clipped_particles or 0) + clipped_particles
+        self.cut_particles = (self.cut_particles or 0) + cut_particles
         self._flush(everything=False)
 
     def _flush(self, *, everything: bool) -> None:
@@ -223,7 +221,7 @@ class TokenTable:
     metadata : TokenMetadata
     counts : dict
         ``rows``, ``particles``, ``clipped_particles`` and ``cut_particles``, as they were written
-        (files of the first release: without the last).
+        (of a part of a table, such as a split in a release, the first two).
 
     Raises
     ------
@@ -269,10 +267,8 @@ class TokenTable:
                 raise ValueError("its checksum does not fit")
             self.metadata = TokenMetadata(**content)
             counts = json.loads(stored[_COUNTS.encode()])
-            self.counts = {
-                name: int(counts[name]) for name in ("rows", "particles", "clipped_particles")
-            }
-            self.counts |= {n: int(counts[n]) for n in ("cut_particles",) if n in counts}
+            self.counts = {name: int(counts[name]) for name in ("rows", "particles")}
+            self.counts |= {name: int(counts[name]) for name in _LOST if name in counts}
             if min(self.metadata.size, self.metadata.codebooks) < 1:
                 raise ValueError("its vocabulary has no ids")
             expected = schema(self.metadata.codebooks)

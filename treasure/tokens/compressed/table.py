@@ -57,7 +57,7 @@ class CompressedTable:
     metadata : TokenMetadata
         Of the token table that was compressed.
     counts : dict
-        ``rows``, ``particles`` and ``clipped_particles`` of that table.
+        ``rows``, ``particles`` and the others of that table.
     variant, order : str
         See `treasure.tokens.compressed.write.write_compressed`.
 

@@ -146,7 +146,8 @@ def decompress(path: str | Path, token_table: str | Path) -> dict[str, int]:
         with TokenWriter(Path(token_table), table.metadata) as writer:
             for chunk in table.chunks():
                 writer.write(chunk)
-            writer.clipped_particles = table.counts["clipped_particles"]
+            writer.clipped_particles = table.counts.get("clipped_particles")
+            writer.cut_particles = table.counts.get("cut_particles")
         return {
             "rows": writer.rows,
             "particles": writer.particles,
