@@ -7,7 +7,7 @@ from tasks.tokenizer import TrainTokenizer
 
 __all__ = ["TokenizeShards"]
 
-MOST_THREADS = 16  # one reads and writes for all of them, and each holds 2,048 jets in memory
+MOST_THREADS = 16  # one reads and writes for all of them, and each holds 1,024 jets in memory
 
 
 class TokenizeShards(ShardBranches):

@@ -24,7 +24,7 @@ from treasure.tokens.table import TokenMetadata, TokenTable, TokenWriter
 
 __all__ = ["tokenize_shard"]
 
-_ROWS = 2_048  # a multiple of the chunks of our jet tables: no chunk is unpacked twice
+_ROWS = 1_024  # a multiple of the chunks of our jet tables: no chunk is unpacked twice
 _UNKNOWN_SPLIT = "unknown"
 _CONSTITUENTS = 0  # column of `jet_tagging`: how many the jet has
 _FEWEST_TO_JUDGE = 20
