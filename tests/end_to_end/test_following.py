@@ -149,17 +149,19 @@ def test_a_place_where_no_record_can_be_written_changes_nothing(terminal):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_run_that_is_ended_leaves_the_terminal_clean_and_a_status(terminal, number):
     sent = []
+    # so much work that it is seen on any machine
+    command = (*COMMAND, "--set", "datasets.qcd.source.events_per_file=300")
 
     def act(so_far, process):
         if AT_WORK in so_far and not sent:
             sent.append(number)
             os.kill(process.pid, number)
 
-    code, written = on_a_terminal(terminal, *COMMAND, act=act)
+    code, written = on_a_terminal(terminal, *command, act=act)
     assert sent and code != 0
     assert written.rfind(SHOW_CURSOR) > written.rfind(HIDE_CURSOR) >= 0 or number == signal.SIGKILL
     assert status(terminal)["state"] in ("killed", "failed")
-    assert terminal(*COMMAND).code == 0
+    assert terminal(*command).code == 0
     assert status(terminal)["state"] == "complete"
 
 
