@@ -62,6 +62,8 @@ class TrainComparedTokenizer(OneTokenizer):
     there is one. A killed training goes on from its last checkpoint.
     """
 
+    schema = 2
+
     @property
     def datasets(self) -> list[str]:
         return list(self.tree.training_datasets or self.tree.datasets)

@@ -49,7 +49,7 @@ _OF_THE_CODES = (
 )  # fmt: skip
 
 # Particles that go through the networks at once: bounds the memory, changes no token.
-_PARTICLES_AT_ONCE = 10000
+_PARTICLES_AT_ONCE = 100_000
 
 
 class Tokenizer:
