@@ -33,12 +33,12 @@ from treasure.store import read_json, read_manifest, write_json
 from treasure.tokenizer.artefact import Tokenizer
 from treasure.tokenizer.particles import Particles, owners, pack
 from treasure.tokens.compressed import write_compressed
-from treasure.tokens.compressed.table import list_array
 from treasure.tokens.table import (
     COMPRESSION_LEVEL,
     ENCODINGS,
     TokenMetadata,
     read_tokens,
+    token_lists,
     write_tokens,
 )
 
@@ -215,7 +215,7 @@ def of_tokenizer(
                 flat = np.asarray(ak.to_numpy(ak.flatten(tokens, axis=1)), dtype=np.int32)
                 ids.append(flat.reshape(len(flat), -1))
                 counts.append(packed.counts)
-    column = list_array(np.concatenate(ids), np.concatenate(counts))
+    column = token_lists(np.concatenate(ids), np.concatenate(counts))
     metadata = TokenMetadata(
         dataset="all",
         tokenizer_fingerprint=tokenizer.fingerprint,

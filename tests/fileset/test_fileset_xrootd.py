@@ -55,9 +55,8 @@ def served() -> Iterator[Path]:
         yield folder
 
 
-@pytest.mark.slow
-def test_a_real_server(served: Path):
-    checks = Path(__file__).with_name("xrootd_checks.py")
+def checks_pass(checks: Path, served: Path) -> None:
+    """Run a file of tests beside the server of a folder, which now belongs to nobody."""
     session = SESSION.format(nobody=NOBODY, folder=served)
     pytest_command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", str(checks)]
     subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", str(served)], check=True)
@@ -71,3 +70,8 @@ def test_a_real_server(served: Path):
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert "passed" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_real_server(served: Path):
+    checks_pass(Path(__file__).with_name("xrootd_checks.py"), served)

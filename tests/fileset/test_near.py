@@ -1,13 +1,10 @@
 """Servers that are near: which are asked, in which order, and what stays as it was."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.fileset.test_fileset_xrootd import CLIENT, NOBODY, SESSION, served  # noqa: F401
+from tests.fileset.test_fileset_xrootd import checks_pass, served  # noqa: F401
 from treasure.fileset.near import candidates, located
 
 URL = "root://far.example:1094//store/a.root"
@@ -45,17 +42,4 @@ def test_what_is_not_xrootd_is_left_alone(monkeypatch, other):
 
 @pytest.mark.slow
 def test_a_real_server_that_is_near(served: Path):  # noqa: F811
-    checks = Path(__file__).with_name("near_checks.py")
-    session = SESSION.format(nobody=NOBODY, folder=served)
-    pytest_command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", str(checks)]
-    subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", str(served)], check=True)
-    served.chmod(0o755)
-    done = subprocess.run(
-        ["unshare", "--net", "bash", "-c", session, "session", *pytest_command],
-        env={**os.environ, **CLIENT, "XROOTD_TEST_FOLDER": str(served)},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    assert "passed" in done.stdout
+    checks_pass(Path(__file__).with_name("near_checks.py"), served)

@@ -4,9 +4,6 @@ import json
 import logging
 import multiprocessing
 import os
-import shutil
-import subprocess
-import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from tests.fileset.http_server import HttpServer, http_server
-from tests.fileset.test_fileset_xrootd import CLIENT, NOBODY, SESSION, served  # noqa: F401
+from tests.fileset.test_fileset_xrootd import checks_pass, served  # noqa: F401
 from tests.tokens.toys import folder, jets, metadata, write
 from treasure import TokenDataset
 from treasure.errors import DataError
@@ -233,17 +230,4 @@ def test_a_folder_and_a_glob_of_fsspec(tmp_path: Path, cache: Path):
 def test_a_real_xrootd_server(served: Path):  # noqa: F811
     folder(served / "data" / "store", [40, 25], row_group=15)
     make_release(served / "data" / "store" / "release")
-    checks = Path(__file__).with_name("xrootd_checks.py")
-    command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", str(checks)]
-    subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", str(served)], check=True)
-    served.chmod(0o755)
-    session = SESSION.format(nobody=NOBODY, folder=served)
-    done = subprocess.run(
-        ["unshare", "--net", shutil.which("bash"), "-c", session, "session", *command],
-        env={**os.environ, **CLIENT, "XROOTD_TEST_FOLDER": str(served)},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    assert "passed" in done.stdout
+    checks_pass(Path(__file__).with_name("xrootd_checks.py"), served)

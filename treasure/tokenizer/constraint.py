@@ -8,13 +8,10 @@ each particle takes the code that is best given the codes of the others. Decodin
 it: a code means the same in every jet.
 """
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from treasure.tokenizer.compiled import compiled
 from treasure.tokenizer.particles import owners
 
 __all__ = ["choose", "linear_response", "mean_of_jet"]
@@ -151,11 +148,4 @@ def _sweep_in_python(
     return chosen
 
 
-def _compiled(function: Callable[..., Any]) -> Any:
-    try:
-        return numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # no directory that may be written
-        return numba.njit(nogil=True)(function)
-
-
-_sweep = _compiled(_sweep_in_python)
+_sweep = compiled(_sweep_in_python)

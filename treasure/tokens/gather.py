@@ -3,25 +3,17 @@
 With numpy alone every token costs an index of eight bytes, computed and read again.
 """
 
-from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["compiled", "gather", "in_line", "in_rows"]
+from treasure.tokenizer.compiled import compiled
+
+__all__ = ["gather", "in_line", "in_rows"]
 
 Ids = NDArray[np.integer[Any]]
 Numbers = NDArray[np.int64]
-
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """A function for the machine, kept on disk where that is possible."""
-    try:
-        return numba.njit(cache=True)(function)
-    except RuntimeError:  # no directory that may be written
-        return numba.njit(function)
 
 
 @compiled

@@ -13,9 +13,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from treasure.errors import DataError
 from treasure.store import atomic_file, canonical_json, fingerprint
@@ -31,6 +33,7 @@ __all__ = [
     "check_rows",
     "read_tokens",
     "schema",
+    "token_lists",
     "write_tokens",
 ]
 
@@ -106,6 +109,15 @@ def schema(codebooks: int = 1) -> pa.Schema:
             pa.field("tokens", pa.list_(particle), nullable=False),
         ]
     )
+
+
+def token_lists(ids: NDArray[np.integer[Any]], counts: NDArray[np.integer[Any]]) -> pa.Array:
+    """The column `tokens` of ids (P,) or (P, Q) of jets with `counts` particles."""
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    values: Any = pa.array(ids.astype(np.int32, copy=False).reshape(-1))
+    if ids.ndim == 2 and ids.shape[1] > 1:
+        values = pa.FixedSizeListArray.from_arrays(values, ids.shape[1])
+    return pa.ListArray.from_arrays(pa.array(offsets), values)
 
 
 class TokenWriter:

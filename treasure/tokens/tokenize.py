@@ -20,7 +20,7 @@ from treasure.tokenizer.jetdata import check_columns
 from treasure.tokenizer.metrics import response
 from treasure.tokenizer.particles import Particles, pack
 from treasure.tokens.pipeline import pipelined
-from treasure.tokens.table import TokenMetadata, TokenTable, TokenWriter
+from treasure.tokens.table import TokenMetadata, TokenTable, TokenWriter, token_lists
 
 __all__ = ["tokenize_shard"]
 
@@ -172,11 +172,7 @@ def _rows(
     chunk: JetChunk, packed: Particles, tokens: ak.Array, number: NDArray[np.int32]
 ) -> pa.Table:
     """Rows of the token table."""
-    offsets = np.concatenate([[0], np.cumsum(packed.counts)]).astype(np.int32)
     ids = np.asarray(ak.to_numpy(ak.flatten(tokens, axis=1)), dtype=np.int32)
-    values: pa.Array = pa.array(ids.reshape(-1))
-    if ids.ndim == 2:
-        values = pa.FixedSizeListArray.from_arrays(values, ids.shape[1])
     names = pa.array([*SPLITS, _UNKNOWN_SPLIT])
     split = np.where(chunk.split < 0, len(SPLITS), chunk.split).astype(np.int32)
     event, kinematics = chunk.event_info, chunk.kinematics
@@ -193,7 +189,7 @@ def _rows(
             "jet_phi": kinematics[:, 2],
             "jet_msoftdrop": kinematics[:, 3],
             "n_constituents": packed.counts.astype(np.int32),
-            "tokens": pa.ListArray.from_arrays(pa.array(offsets), values),
+            "tokens": token_lists(ids, packed.counts),
         }
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from treasure.tokens.gather import compiled
+from treasure.tokenizer.compiled import compiled
 
 __all__ = ["BEHIND", "read_page"]
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from treasure.tokens.compressed.rows import Counts, Groups, Symbols, compiled
+from treasure.tokenizer.compiled import compiled
+from treasure.tokens.compressed.rows import Counts, Groups, Symbols
 
 __all__ = ["BUCKETS", "RANGES", "Rounds"]
 

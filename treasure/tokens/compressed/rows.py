@@ -7,19 +7,18 @@ digit of a particle is how many of these end up behind it: 0 throughout where bo
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from treasure.tokenizer.compiled import compiled
 
 __all__ = [
     "Counts",
     "Groups",
     "Symbols",
     "by_group",
-    "compiled",
     "from_groups",
     "group_sizes",
     "insert",
@@ -31,14 +30,6 @@ __all__ = [
 Symbols = NDArray[np.int32]
 Groups = NDArray[np.uint8]
 Counts = NDArray[np.int64]
-
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """The same, compiled, and kept on disk where that is possible."""
-    try:
-        return numba.njit(cache=True)(function)
-    except RuntimeError:  # no directory that may be written
-        return numba.njit(function)
 
 
 def _count(groups: Groups, sizes: Counts) -> None:

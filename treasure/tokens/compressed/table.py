@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -18,9 +18,8 @@ import pyarrow.parquet as pq
 from treasure.errors import DataError, TreasureError
 from treasure.store import fingerprint
 from treasure.tokens.compressed.block import read_block
-from treasure.tokens.compressed.classes import Counts, Ids
 from treasure.tokens.compressed.model import check, from_json
-from treasure.tokens.table import TokenMetadata, check_rows, schema
+from treasure.tokens.table import TokenMetadata, check_rows, schema, token_lists
 
 __all__ = [
     "CODED",
@@ -181,16 +180,7 @@ class CompressedTable:
         if counts.min() < 0:
             raise ValueError("n_constituents below 0")
         ids = read_block(self._coder, blocks[0].as_buffer(), counts, self.metadata.codebooks)
-        return list_array(ids, counts)
-
-
-def list_array(ids: Ids, counts: Counts) -> pa.Array:
-    """The column `tokens` of ids (P, Q) of jets with `counts` particles."""
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    values: Any = pa.array(ids.reshape(-1))
-    if ids.shape[1] > 1:
-        values = pa.FixedSizeListArray.from_arrays(values, ids.shape[1])
-    return pa.ListArray.from_arrays(pa.array(offsets), values)
+        return token_lists(ids, counts)
 
 
 def read_compressed(path: str | Path, columns: Sequence[str] | None = None) -> pa.Table:

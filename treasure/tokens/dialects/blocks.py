@@ -14,7 +14,7 @@ from treasure.jets.splits import SPLITS, assign_split
 from treasure.store import checksums
 from treasure.tokens.dialects.dialect import UNKNOWN, Options, Report
 from treasure.tokens.dialects.parquet import flat
-from treasure.tokens.table import TokenMetadata, TokenTable, TokenWriter
+from treasure.tokens.table import TokenMetadata, TokenTable, TokenWriter, token_lists
 
 __all__ = [
     "MOST_CODES",
@@ -200,10 +200,6 @@ class TokenImport:
         """Add jets; codes outside the vocabulary are refused."""
         check_ids(block, self._size, str(self._source), self.report.jets)
         n = len(block)
-        offsets = np.concatenate([[0], np.cumsum(block.counts)]).astype(np.int32)
-        values: pa.Array = pa.array(block.ids.astype(np.int32).reshape(-1))
-        if self._codebooks > 1:
-            values = pa.FixedSizeListArray.from_arrays(values, self._codebooks)
         split = self._splits(block.event)
         zero, none = np.zeros(n, np.float32), np.full(n, -1, np.float32)
         self._writer.write(
@@ -220,7 +216,7 @@ class TokenImport:
                     "jet_phi": zero,
                     "jet_msoftdrop": none,
                     "n_constituents": block.counts.astype(np.int32),
-                    "tokens": pa.ListArray.from_arrays(pa.array(offsets), values),
+                    "tokens": token_lists(block.ids, block.counts),
                 }
             )
         )
