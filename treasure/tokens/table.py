@@ -7,7 +7,7 @@ here, always.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from treasure.errors import DataError
 from treasure.store import atomic_file, canonical_json, fingerprint
+from treasure.tokens.checked import CheckedParquet, checked_description
 
 __all__ = [
     "COMPRESSION_LEVEL",
@@ -218,7 +219,7 @@ class TokenWriter:
         self._waiting = [table] if len(table) else []
 
 
-class TokenTable:
+class TokenTable(CheckedParquet):
     """Reader of a token table.
 
     Opening checks the format version, the columns and the vocabulary; reading checks every page.
@@ -241,19 +242,7 @@ class TokenTable:
         Naming the file that is missing, damaged, of a newer version, or no token table.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        if not self.path.is_file():
-            raise DataError(f"{self.path}: no such file; a token table (parquet) was expected")
-        try:
-            self._file = pq.ParquetFile(self.path, page_checksum_verification=True)
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise DataError(f"{self.path}: not a whole parquet file ({error})") from error
-        try:
-            self._describe()
-        except BaseException:
-            self._file.close()
-            raise
+    called = "a token table (parquet)"
 
     def _describe(self) -> None:
         stored = self._file.metadata.metadata or {}
@@ -268,16 +257,7 @@ class TokenTable:
                 f"{self.path}: parquet, but no token table (no metadata {_KEY!r}){hint}"
             )
         try:
-            content = json.loads(text)
-            version = content["format_version"]
-            if version > FORMAT_VERSION:
-                raise DataError(
-                    f"{self.path}: format version {version}, this code reads up to"
-                    f" {FORMAT_VERSION}; install a newer treasure"
-                )
-            if content.pop("checksum") != fingerprint(content):
-                raise ValueError("its checksum does not fit")
-            self.metadata = TokenMetadata(**content)
+            self.metadata = TokenMetadata(**checked_description(text, FORMAT_VERSION, self.path))
             counts = json.loads(stored[_COUNTS.encode()])
             self.counts = {name: int(counts[name]) for name in ("rows", "particles")}
             self.counts |= {name: int(counts[name]) for name in _LOST if name in counts}
@@ -286,40 +266,17 @@ class TokenTable:
             expected = schema(self.metadata.codebooks)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{self.path}: its metadata {_KEY!r} is damaged ({error})") from error
-        found = self._file.schema_arrow
-        if not found.equals(expected, check_metadata=False):
-            differing = sorted(set(map(str, found)) ^ set(map(str, expected)))
-            raise DataError(f"{self.path}: columns differ from the token table: {differing}")
-        if self.counts["rows"] != len(self):
-            raise DataError(
-                f"{self.path}: {len(self)} rows, but {self.counts['rows']} were written"
-            )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def __len__(self) -> int:
-        return int(self._file.metadata.num_rows)
+        self._expect(expected, self.counts["rows"], "the token table")
 
     @property
     def parquet(self) -> pq.ParquetFile:
         """The file, as Arrow sees it."""
         return self._file
 
-    def where(self, number: int) -> str:
-        """How messages call the rows of a row group."""
-        sizes = self.row_groups
-        first = sum(sizes[:number])
-        return f"{self.path}, rows {first} to {first + sizes[number] - 1}"
-
     @property
     def row_groups(self) -> list[int]:
         """Rows of each row group."""
-        described = self._file.metadata
-        return [int(described.row_group(n).num_rows) for n in range(described.num_row_groups)]
+        return self.rows_of_groups()
 
     def row_group(
         self, number: int, columns: Sequence[str] | None = None, *, threads: bool = True
@@ -331,27 +288,12 @@ class TokenTable:
         DataError
             Naming the rows where a page is damaged, or ids are out of range.
         """
+        table = self._stored(number, columns or schema().names, threads=threads)
         where, rows = self.where(number), self._file.metadata.row_group(number).num_rows
-        names = list(columns or schema().names)
-        try:
-            table = self._file.read_row_group(number, columns=names, use_threads=threads)
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise DataError(f"{where}: damaged ({error}); get the file again") from error
         if len(table) != rows:
             raise DataError(f"{where}: damaged ({len(table)} rows read); get the file again")
         check_rows(table, self.metadata, where)
         return table
-
-    def chunks(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """Row groups, one after the other, as tables of the columns (default: all).
-
-        Raises
-        ------
-        DataError
-            As `row_group`.
-        """
-        for number in range(self._file.num_row_groups):
-            yield self.row_group(number, columns)
 
 
 def write_tokens(path: Path, rows: pa.Table, metadata: TokenMetadata) -> None:
@@ -363,11 +305,7 @@ def write_tokens(path: Path, rows: pa.Table, metadata: TokenMetadata) -> None:
 def read_tokens(path: str | Path, columns: Sequence[str] | None = None) -> pa.Table:
     """A whole token table (or some columns) in memory, verified; see `TokenTable`."""
     with TokenTable(path) as table:
-        parts = list(table.chunks(columns))
-        if parts:
-            return pa.concat_tables(parts).unify_dictionaries()
-        empty = schema(table.metadata.codebooks).empty_table()
-        return empty.select(list(columns)) if columns else empty
+        return table.whole(columns, schema(table.metadata.codebooks))
 
 
 def check_rows(rows: pa.Table, metadata: TokenMetadata, where: str) -> None:

@@ -6,17 +6,14 @@ row of each row group has the coded ids of all its rows. The metadata of the fil
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from treasure.errors import DataError, TreasureError
-from treasure.store import fingerprint
+from treasure.tokens.checked import CheckedParquet, checked_description
 from treasure.tokens.compressed.block import read_block
 from treasure.tokens.compressed.model import check, from_json
 from treasure.tokens.table import TokenMetadata, check_rows, schema, token_lists
@@ -40,7 +37,7 @@ def compressed_schema() -> pa.Schema:
     return schema().remove(len(schema()) - 1).append(pa.field(CODED, pa.binary()))
 
 
-class CompressedTable:
+class CompressedTable(CheckedParquet):
     """Reader of a compressed token table, with what `treasure.tokens.table.TokenTable` has.
 
     Opening checks the format version, the columns, the vocabulary and the model; reading checks
@@ -66,19 +63,7 @@ class CompressedTable:
         Naming the file that is missing, damaged, of a newer version, or no compressed table.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        if not self.path.is_file():
-            raise DataError(f"{self.path}: no such file; a compressed token table was expected")
-        try:
-            self._file = pq.ParquetFile(self.path, page_checksum_verification=True)
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise DataError(f"{self.path}: not a whole parquet file ({error})") from error
-        try:
-            self._describe()
-        except BaseException:
-            self._file.close()
-            raise
+    called = "a compressed token table"
 
     def _describe(self) -> None:
         text = (self._file.metadata.metadata or {}).get(KEY.encode())
@@ -87,15 +72,7 @@ class CompressedTable:
                 f"{self.path}: parquet, but no compressed token table (no metadata {KEY!r})"
             )
         try:
-            content = json.loads(text)
-            version = content["format_version"]
-            if version > FORMAT_VERSION:
-                raise DataError(
-                    f"{self.path}: format version {version}, this code reads up to"
-                    f" {FORMAT_VERSION}; install a newer treasure"
-                )
-            if content.pop("checksum") != fingerprint(content):
-                raise ValueError("its checksum does not fit")
+            content = checked_description(text, FORMAT_VERSION, self.path)
             self.metadata = TokenMetadata(**content["tokens"])
             self.counts: dict[str, int] = content["counts"]
             self.variant, self.order = str(content["variant"]), str(content["order"])
@@ -114,43 +91,22 @@ class CompressedTable:
             pa.ArrowException,
         ) as error:
             raise DataError(f"{self.path}: its metadata {KEY!r} is damaged ({error})") from error
-        found = self._file.schema_arrow
-        if not found.equals(compressed_schema(), check_metadata=False):
-            differing = sorted(set(map(str, found)) ^ set(map(str, compressed_schema())))
-            raise DataError(f"{self.path}: columns differ from a compressed table: {differing}")
-        if rows != len(self):
-            raise DataError(f"{self.path}: {len(self)} rows, but {rows} were written")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def __len__(self) -> int:
-        return int(self._file.metadata.num_rows)
+        self._expect(compressed_schema(), rows, "a compressed table")
 
     @property
     def row_groups(self) -> int:
         """Number of row groups."""
-        return int(self._file.num_row_groups)
+        return len(self.rows_of_groups())
 
-    def chunks(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """Row groups, one after the other, as tables of the columns (default: all 12).
+    def row_group(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """One row group, without reading those before (default: all 12 columns).
 
         Raises
         ------
         DataError
             Naming the rows where a page or a block is damaged, or ids are out of range.
         """
-        for number in range(self.row_groups):
-            yield self.row_group(number, columns)
-
-    def row_group(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """One row group, without reading those before; see `chunks`."""
-        sizes = [self._file.metadata.row_group(i).num_rows for i in range(number + 1)]
-        first, last = sum(sizes[:-1]), sum(sizes) - 1
-        where = f"{self.path}, rows {first} to {last}"
+        where = self.where(number)
         names = list(columns or schema().names)
         for name in set(names).difference(schema().names):
             raise DataError(f"{self.path}: no column {name!r}; one of {', '.join(schema().names)}")
@@ -158,10 +114,7 @@ class CompressedTable:
         wanted = list(dict.fromkeys(name for name in names if name != "tokens"))
         if decode:
             wanted += [CODED] if "n_constituents" in wanted else ["n_constituents", CODED]
-        try:
-            table = self._file.read_row_group(number, columns=wanted)
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise DataError(f"{where}: damaged ({error}); get the file again") from error
+        table = self._stored(number, wanted)
         if not decode:
             return table.select(names)
         try:
@@ -186,8 +139,4 @@ class CompressedTable:
 def read_compressed(path: str | Path, columns: Sequence[str] | None = None) -> pa.Table:
     """A whole compressed table (or some columns) in memory, verified; see `CompressedTable`."""
     with CompressedTable(path) as table:
-        parts = list(table.chunks(columns))
-        if parts:
-            return pa.concat_tables(parts).unify_dictionaries()
-        empty = schema(table.metadata.codebooks).empty_table()
-        return empty.select(list(columns)) if columns else empty
+        return table.whole(columns, schema(table.metadata.codebooks))
