@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import HOME
@@ -163,6 +163,8 @@ def test_tokens_are_those_of_the_package(both):
     st.integers(0, 10_000),
     st.lists(st.sampled_from([0, 1, 2, 3, 50, 127, 128, 129, 150]), max_size=6),
 )
+@example(0, [0])
+@example(0, [])
 def test_tokens_are_the_same_for_jets_of_any_size(both, seed: int, sizes: list[int]):
     same(both, *toy_jets(len(sizes), seed, np.array(sizes, dtype=np.int64)))
 

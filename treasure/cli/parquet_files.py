@@ -9,6 +9,7 @@ from rich.text import Text
 
 from treasure.cli.terminal import aligned, headline, note, rows
 from treasure.errors import DataError
+from treasure.tokens.checked import column_chunk
 
 __all__ = ["inspect_parquet"]
 
@@ -60,7 +61,7 @@ def _ranges(file: Any) -> list[list[str | Text]]:
     lines: list[list[str | Text]] = []
     for number in range(footer.num_columns):
         leaf = footer.schema.column(number)
-        chunks = [footer.row_group(group).column(number) for group in range(footer.num_row_groups)]
+        chunks = [column_chunk(file, group, number) for group in range(footer.num_row_groups)]
         known = [chunk.statistics for chunk in chunks]
         with_range = [one for one in known if one is not None and one.has_min_max]
         nulls = sum(one.null_count or 0 for one in known if one is not None)

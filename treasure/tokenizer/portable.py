@@ -271,10 +271,10 @@ class Tokenizer:
         """
         if self.codebooks > 1:
             columns = _run(self._decoder, self._codes.vectors(ids.reshape(-1, self.codebooks)))
-            shape = (-1, *ids.shape[:-1])
-            frame = self._in_frame(self._restored(columns).T).reshape(shape)
-            columns = columns.T.reshape(shape)
-            return np.swapaxes(columns, 1, -1), np.swapaxes(frame, 1, -1)
+            frame = self._in_frame(self._restored(columns).T)
+            both = (values.reshape(len(values), *ids.shape[:-1]) for values in (columns.T, frame))
+            columns, frame = (np.swapaxes(values, 1, -1) for values in both)
+            return columns, frame
         if self._decoded is None:
             vectors = self._codes.vectors(np.arange(self.vocabulary_size))
             columns = _run(self._decoder, vectors)

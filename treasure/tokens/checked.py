@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from treasure.errors import DataError
 from treasure.store import fingerprint
 
-__all__ = ["CheckedParquet", "checked_description"]
+__all__ = ["CheckedParquet", "checked_description", "column_chunk"]
 
 
 class CheckedParquet:
@@ -55,8 +55,10 @@ class CheckedParquet:
         if not found.equals(schema, check_metadata=False):
             differing = sorted(set(map(str, found)) ^ set(map(str, schema)))
             raise DataError(f"{self.path}: columns differ from {called}: {differing}")
-        if rows != len(self):
-            raise DataError(f"{self.path}: {len(self)} rows, but {rows} were written")
+        described = self._file.metadata
+        for rows_found in (described.num_rows, sum(self.rows_of_groups())):
+            if rows_found != rows:
+                raise DataError(f"{self.path}: {rows_found} rows, but {rows} were written")
 
     def __enter__(self) -> Self:
         return self
@@ -89,9 +91,18 @@ class CheckedParquet:
         raise NotImplementedError
 
     def _stored(self, number: int, columns: Sequence[str], *, threads: bool = True) -> pa.Table:
-        """Columns of a row group as they are stored."""
+        """Columns of a row group as they are stored.
+
+        The checksum of a page is that of its content: what its header says is not covered, and may
+        lead Arrow to values that are not there.
+        """
+        rows = self._file.metadata.row_group(number).num_rows
         try:
-            return self._file.read_row_group(number, columns=list(columns), use_threads=threads)
+            table = self._file.read_row_group(number, columns=list(columns), use_threads=threads)
+            table.validate(full=True)
+            if len(table) != rows:
+                raise ValueError(f"{len(table)} rows of {rows}")
+            return table
         except (pa.ArrowException, OSError, ValueError) as error:
             damaged = f"{self.where(number)}: damaged ({error}); get the file again"
             raise DataError(damaged) from error
@@ -108,6 +119,20 @@ class CheckedParquet:
             return pa.concat_tables(parts).unify_dictionaries()
         empty = schema.empty_table()
         return empty.select(list(columns)) if columns else empty
+
+
+def column_chunk(file: pq.ParquetFile, number: int, place: int) -> Any:
+    """What the footer says of a column (by its place among all) of a row group.
+
+    Raises
+    ------
+    pa.ArrowException, OSError
+        If that is damaged. Arrow says so only when it reads the column, and ends the process when
+        it is asked without having read; so one row is read.
+    """
+    name = file.schema.column(place).path
+    next(file.iter_batches(1, [number], [name], use_threads=False), None)
+    return file.metadata.row_group(number).column(place)
 
 
 def checked_description(text: bytes, newest: int, path: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from treasure.tokens.checked import column_chunk
 from treasure.tokens.unpack import BEHIND, read_page
 
 __all__ = ["read_ids"]
@@ -63,20 +64,16 @@ def read_ids(
     (N,) and (rows,) int64: with Q codebooks, Q ids a particle, and ids of a row; or None,
     where Arrow must read them.
     """
-    group = file.metadata.row_group(number)
-    places = [
-        place
-        for place in range(group.num_columns)
-        if group.column(place).path_in_schema.startswith("tokens.")
-    ]
+    leaves = [file.schema.column(place) for place in range(len(file.schema))]
+    places = [place for place, leaf in enumerate(leaves) if leaf.path.startswith("tokens.")]
     try:
         if len(places) != 1:
             raise _Unusual
-        levels = file.schema.column(places[0])
+        levels, column = leaves[places[0]], column_chunk(file, number, places[0])
         return _decoded(
-            _pages(path, group.column(places[0])),
-            group.column(places[0]).num_values,
-            group.num_rows,
+            _pages(path, column),
+            column.num_values,
+            file.metadata.row_group(number).num_rows,
             levels.max_repetition_level,
             levels.max_definition_level,
             dtype,
