@@ -200,7 +200,7 @@ class TokenWriter:
         except (KeyError, ValueError, pa.ArrowException) as error:
             raise DataError(f"{self.path}: rows do not fit the token table: {error}") from error
         check_rows(rows, self.metadata, str(self.path))
-        self._waiting.append(rows)
+        self._waiting.append(_copied(rows))
         self.rows += len(rows)
         self.particles += pc.sum(rows["n_constituents"]).as_py() or 0
         self.clipped_particles = (self.clipped_particles or 0) + clipped_particles
@@ -291,6 +291,18 @@ class TokenTable(CheckedParquet):
         table = self._stored(number, columns or schema().names, threads=threads)
         check_rows(table, self.metadata, self.where(number))
         return table
+
+
+def _copied(rows: pa.Table) -> pa.Table:
+    """The same rows in one block of Arrow's own memory.
+
+    Arrays of others, kept while thousands more come and go, would lie scattered between these, and
+    no memory around them could be used again or given back.
+    """
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as stream:
+        stream.write_table(rows)
+    return pa.ipc.open_stream(sink.getvalue()).read_all()
 
 
 def write_tokens(path: Path, rows: pa.Table, metadata: TokenMetadata) -> None:
