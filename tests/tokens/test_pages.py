@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tests.tokens.toys import folder, jets, write
 from treasure import TokenDataset
-from treasure.tokens import groups
-from treasure.tokens.pages import read_ids
+from treasure.tokens.pages import PagedTable, token_chunks
+from treasure.tokens.pages import read_ids as read_chunk
 from treasure.tokens.table import schema
 from treasure.tokens.unpack import read_page
 
@@ -27,6 +27,11 @@ def stored(path: Path, lists: list, codebooks: int = 1, **options: object) -> pq
     table = pa.table([pa.array(lists, field.type)], schema=pa.schema([field]))
     pq.write_table(table, path, **{"write_page_checksum": True, **options})
     return pq.ParquetFile(path, page_checksum_verification=True)
+
+
+def read_ids(path: Path, file: pq.ParquetFile, number: int, kind: type = np.int32):
+    chunks = token_chunks(path, file)
+    return read_chunk(path, chunks[number], kind) if chunks else None
 
 
 def by_arrow(file: pq.ParquetFile, group: int) -> tuple[list, list]:
@@ -152,7 +157,7 @@ def test_files_of_the_writer_are_read_by_their_pages(tmp_path, codebooks):
 def test_a_dataset_is_the_same_when_arrow_reads_it(tmp_path, codebooks, monkeypatch):
     folder(tmp_path, [50, 3], row_group=20, codebooks=codebooks)
     by_pages = [jet["tokens"].tolist() for jet in TokenDataset(tmp_path)]
-    monkeypatch.setattr(groups, "read_ids", lambda *_: None)
+    monkeypatch.setattr(PagedTable, "ids", lambda *_: None)
     assert [jet["tokens"].tolist() for jet in TokenDataset(tmp_path)] == by_pages
 
 

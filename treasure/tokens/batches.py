@@ -131,15 +131,14 @@ def padded(rows: TokenRows, specials: Specials, padding: Padding) -> Arrays:
                 )
             counts = np.minimum(counts, length - specials.around)
     books = rows.codebooks
-    tokens = np.empty((len(counts), length * books), dtype=np.int64)
+    tokens = np.empty((len(counts), length, *rows.tokens.shape[1:]), dtype=np.int64)
     mask = np.empty((len(counts), length), dtype=np.bool_)
     in_rows(
         *_flat(rows, counts),
         *_around(specials, books),
-        *(specials.pad, tokens, mask),
+        *(specials.pad, tokens.reshape(len(counts), length * books), mask),
     )
-    shape = (len(counts), length, *rows.tokens.shape[1:])
-    return {"tokens": tokens.reshape(shape), "mask": mask, **rows.columns}
+    return {"tokens": tokens, "mask": mask, **rows.columns}
 
 
 def packed(rows: TokenRows, specials: Specials) -> Arrays:
@@ -154,14 +153,13 @@ def packed(rows: TokenRows, specials: Specials) -> Arrays:
     books = rows.codebooks
     offsets = np.zeros(len(rows) + 1, dtype=np.int64)
     np.cumsum(rows.counts + specials.around, out=offsets[1:])
-    tokens = np.empty(int(offsets[-1]) * books, dtype=np.int64)
+    tokens = np.empty((int(offsets[-1]), *rows.tokens.shape[1:]), dtype=np.int64)
     in_line(
         *_flat(rows, rows.counts),
         *_around(specials, books),
-        tokens,
+        tokens.reshape(-1),
     )
-    shape = (int(offsets[-1]), *rows.tokens.shape[1:])
-    return {"tokens": tokens.reshape(shape), "offsets": offsets, **rows.columns}
+    return {"tokens": tokens, "offsets": offsets, **rows.columns}
 
 
 def _flat(rows: TokenRows, counts: Numbers) -> tuple[NDArray[Any], Numbers, Numbers]:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from treasure.errors import DataError
 from treasure.store import fingerprint
 
-__all__ = ["CheckedParquet", "checked_description", "column_chunk"]
+__all__ = ["CheckedParquet", "checked_description"]
 
 
 class CheckedParquet:
@@ -119,20 +119,6 @@ class CheckedParquet:
             return pa.concat_tables(parts).unify_dictionaries()
         empty = schema.empty_table()
         return empty.select(list(columns)) if columns else empty
-
-
-def column_chunk(file: pq.ParquetFile, number: int, place: int) -> Any:
-    """What the footer says of a column (by its place among all) of a row group.
-
-    Raises
-    ------
-    pa.ArrowException, OSError
-        If that is damaged. Arrow says so only when it reads the column, and ends the process when
-        it is asked without having read; so one row is read.
-    """
-    name = file.schema.column(place).path
-    next(file.iter_batches(1, [number], [name], use_threads=False), None)
-    return file.metadata.row_group(number).column(place)
 
 
 def checked_description(text: bytes, newest: int, path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from treasure.errors import ConfigError, DataError
 from treasure.jets.splits import SPLITS
 from treasure.store import fingerprint
-from treasure.tokens.pages import read_ids
+from treasure.tokens.pages import PagedTable
 from treasure.tokens.rows import TokenRows
 from treasure.tokens.table import TokenMetadata, TokenTable, schema
 
@@ -115,7 +115,7 @@ class RowGroups:
     memory: int = 1 << 28
     groups: list[Group] = field(init=False, default_factory=list)
     _kept: OrderedDict[int, TokenRows] = field(init=False, repr=False)
-    _open: OrderedDict[int, TokenTable] = field(init=False, repr=False)
+    _open: OrderedDict[int, PagedTable] = field(init=False, repr=False)
     _bytes: int = field(init=False, repr=False)
     _process: int = field(init=False, repr=False)
 
@@ -219,7 +219,7 @@ class RowGroups:
             _, old = self._kept.popitem(last=False)
             self._bytes -= old.bytes
 
-    def _table(self, file: int) -> TokenTable:
+    def _table(self, file: int) -> PagedTable:
         # A file that a forked process reads is opened by it: a position may be shared otherwise.
         if self._process != os.getpid():
             self._open.clear()
@@ -232,10 +232,10 @@ class RowGroups:
             return self._open[file]
         return self._opened(file)
 
-    def _opened(self, file: int) -> TokenTable:
+    def _opened(self, file: int) -> PagedTable:
         while len(self._open) >= _OPEN_FILES:
             self._open.popitem(last=False)[1].__exit__()
-        self._open[file] = TokenTable(self.paths[file])
+        self._open[file] = PagedTable(self.paths[file])
         return self._open[file]
 
     def _forget(self) -> None:
@@ -267,13 +267,13 @@ def _must_fit(path: Path, found: TokenMetadata, first: Path, expected: TokenMeta
         )
 
 
-def _read(table: TokenTable, number: int, names: Sequence[str]) -> TokenRows:
+def _read(table: PagedTable, number: int, names: Sequence[str]) -> TokenRows:
     """A row group, verified: by its pages, or, where they are unusual or damaged, by Arrow."""
     columns = list(dict.fromkeys(["n_constituents", *names]))
     size, codebooks = table.metadata.size, table.metadata.codebooks
     # Half of the memory, and so of what moving ids costs, where that will do.
     dtype: type[np.integer[Any]] = np.uint16 if size <= 1 << 16 else np.int32
-    if (found := read_ids(table.path, table.parquet, number, dtype)) is None:
+    if (found := table.ids(number, dtype)) is None:
         whole = table.row_group(number, [*columns, "tokens"], threads=False)
         rows = TokenRows.from_arrow(whole, names)
         return replace(rows, tokens=rows.tokens.astype(dtype))

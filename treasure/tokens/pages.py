@@ -6,7 +6,9 @@ in one go: https://parquet.apache.org/docs/file-format/data-pages. Whatever is n
 included, is left to Arrow, which knows all of the format and says what is wrong.
 """
 
+import os
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,14 +18,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from treasure.tokens.checked import column_chunk
+from treasure.tokens.table import TokenTable
+from treasure.tokens.thrift import read_struct
 from treasure.tokens.unpack import BEHIND, read_page
 
-__all__ = ["read_ids"]
+__all__ = ["PagedTable", "TokenChunk", "read_ids", "token_chunks"]
 
 _DATA_PAGE, _DICTIONARY_PAGE = 0, 2
 _PLAIN, _PLAIN_DICTIONARY, _RLE, _RLE_DICTIONARY = 0, 2, 3, 8
 _LONGEST_HEADER = 1 << 16
+# Fields of the footer, and of what is in it; types and codecs (parquet.thrift).
+_ROW_GROUPS, _COLUMNS, _META_DATA, _ROWS = 4, 1, 3, 3
+_TYPE, _PATH, _CODEC, _VALUES, _PACKED_SIZE, _DATA_PAGES, _DICTIONARY = 1, 3, 4, 5, 7, 9, 11
+_INT32, _UNCOMPRESSED, _ZSTD = 1, 0, 6
 
 Bytes = NDArray[np.uint8]
 Ids = NDArray[np.integer[Any]]
@@ -45,17 +52,66 @@ class _Page(NamedTuple):
     content: Bytes
 
 
-def read_ids(
-    path: Path, file: pq.ParquetFile, number: int, dtype: type[np.integer[Any]] = np.int32
-) -> tuple[Ids, Counts] | None:
-    """Ids of the column `tokens` of a row group, and how many each row has.
+class TokenChunk(NamedTuple):
+    """Where the column `tokens` of a row group lies, as the footer says.
+
+    `highest` are the levels of an id that continues a particle or a jet, and of one that is there.
+    """
+
+    first: int
+    size: int
+    values: int
+    rows: int
+    zstd: bool
+    highest: tuple[int, int]
+
+
+def token_chunks(path: Path, file: pq.ParquetFile) -> list[TokenChunk]:
+    """The column `tokens` of each row group; none, where Arrow must read them.
+
+    Arrow knows these numbers, too, but ends the process when it is asked for those of a footer
+    that is damaged in some places.
 
     Parameters
     ----------
     path, file
         The token file, and what Arrow knows of it.
-    number
-        Of the row group.
+    """
+    leaves = [file.schema.column(place) for place in range(len(file.schema))]
+    places = [place for place, leaf in enumerate(leaves) if leaf.path.startswith("tokens.")]
+    try:
+        (place,) = places
+        with open(path, "rb") as opened:
+            opened.seek(-8, os.SEEK_END)
+            length = int.from_bytes(opened.read(4), "little")
+            opened.seek(-8 - length, os.SEEK_END)
+            footer, _ = read_struct(opened.read(length))
+        highest = leaves[place].max_repetition_level, leaves[place].max_definition_level
+        return [_chunk(group, place, highest) for group in footer[_ROW_GROUPS]]
+    except (_Unusual, *_OF_DAMAGE):
+        return []
+
+
+def _chunk(group: dict[int, Any], place: int, highest: tuple[int, int]) -> TokenChunk:
+    column = group[_COLUMNS][place][_META_DATA]
+    if column[_TYPE] != _INT32 or column[_CODEC] not in (_UNCOMPRESSED, _ZSTD):
+        raise _Unusual
+    first = min(column[_DATA_PAGES], column.get(_DICTIONARY, column[_DATA_PAGES]))
+    size, values, rows = column[_PACKED_SIZE], column[_VALUES], group[_ROWS]
+    if min(first, size, values, rows) < 0 or column[_PATH][0] != b"tokens":
+        raise _Unusual
+    return TokenChunk(first, size, values, rows, column[_CODEC] == _ZSTD, highest)
+
+
+def read_ids(
+    path: Path, chunk: TokenChunk, dtype: type[np.integer[Any]] = np.int32
+) -> tuple[Ids, Counts] | None:
+    """Ids of the column `tokens` of a row group, and how many each row has.
+
+    Parameters
+    ----------
+    path, chunk
+        The token file, and where to read.
     dtype
         Of the ids. Where one does not fit into it, Arrow must read them.
 
@@ -64,36 +120,34 @@ def read_ids(
     (N,) and (rows,) int64: with Q codebooks, Q ids a particle, and ids of a row; or None,
     where Arrow must read them.
     """
-    leaves = [file.schema.column(place) for place in range(len(file.schema))]
-    places = [place for place, leaf in enumerate(leaves) if leaf.path.startswith("tokens.")]
     try:
-        if len(places) != 1:
-            raise _Unusual
-        levels, column = leaves[places[0]], column_chunk(file, number, places[0])
-        return _decoded(
-            _pages(path, column),
-            column.num_values,
-            file.metadata.row_group(number).num_rows,
-            levels.max_repetition_level,
-            levels.max_definition_level,
-            dtype,
-        )
+        return _decoded(_pages(path, chunk), chunk, dtype)
     except (_Unusual, pa.ArrowException, *_OF_DAMAGE):
         return None
 
 
+class PagedTable(TokenTable):
+    """A token table of which the ids of a row group are read straight from its pages."""
+
+    @cached_property
+    def _chunks(self) -> list[TokenChunk]:
+        return token_chunks(self.path, self._file)
+
+    def ids(self, number: int, dtype: type[np.integer[Any]]) -> tuple[Ids, Counts] | None:
+        """Ids of a row group and how many each row has; see `read_ids`."""
+        if number >= len(self._chunks):
+            return None
+        return read_ids(self.path, self._chunks[number], dtype)
+
+
 def _decoded(
-    pages: Iterator[_Page],
-    entries: int,
-    rows: int,
-    repetition: int,
-    definition: int,
-    dtype: type[np.integer[Any]],
+    pages: Iterator[_Page], chunk: TokenChunk, dtype: type[np.integer[Any]]
 ) -> tuple[Ids, Counts]:
+    entries, rows = chunk.values, chunk.rows
     ids, counts = np.empty(entries, dtype=dtype), np.zeros(rows, dtype=np.int64)
     dictionary = np.zeros(0, dtype=np.int32)
     largest = int(np.iinfo(dtype).max)
-    highest = np.array([repetition, definition], dtype=np.int64)
+    highest = np.array(chunk.highest, dtype=np.int64)
     # Where the next id and the next row go, and how many entries were seen.
     done = np.zeros(3, dtype=np.int64)
     for page in pages:
@@ -121,19 +175,14 @@ def _decoded(
     return ids[: done[0]], counts
 
 
-def _pages(path: Path, column: Any) -> Iterator[_Page]:
+def _pages(path: Path, chunk: TokenChunk) -> Iterator[_Page]:
     """The pages of a column chunk, whole and unpacked."""
-    if column.physical_type != "INT32" or column.compression not in ("ZSTD", "UNCOMPRESSED"):
-        raise _Unusual
-    start = column.data_page_offset
-    if column.has_dictionary_page:
-        start = min(start, column.dictionary_page_offset)
     with open(path, "rb") as file:
-        file.seek(start)
-        data = memoryview(file.read(column.total_compressed_size))
+        file.seek(chunk.first)
+        data = memoryview(file.read(chunk.size))
     position = 0
     while position < len(data):
-        fields, size = _header(data[position : position + _LONGEST_HEADER])
+        fields, size = read_struct(data[position : position + _LONGEST_HEADER])
         position += size
         kind, unpacked, packed = fields[1], fields[2], fields[3]
         body = data[position : position + packed]
@@ -149,56 +198,6 @@ def _pages(path: Path, column: Any) -> Iterator[_Page]:
             if described[2] not in (_PLAIN, _PLAIN_DICTIONARY, _RLE_DICTIONARY):
                 raise _Unusual
         content: Any = body
-        if column.compression == "ZSTD":
+        if chunk.zstd:
             content = pa.decompress(body, decompressed_size=unpacked, codec="zstd")
         yield _Page(kind, described[1], described[2], np.frombuffer(content, dtype=np.uint8))
-
-
-def _header(data: memoryview) -> tuple[dict[int, Any], int]:
-    """A page header (Thrift, compact protocol): field → number or fields, and its size."""
-    position = 0
-
-    def varint() -> int:
-        nonlocal position
-        value, shift = 0, 0
-        while True:
-            byte = data[position]
-            position += 1
-            value |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return value
-            shift += 7
-            if shift > 63:
-                raise _Unusual
-
-    def struct(depth: int) -> dict[int, Any]:
-        nonlocal position
-        found: dict[int, Any] = {}
-        number = 0
-        if depth > 3:
-            raise _Unusual
-        while (byte := data[position]) != 0:
-            position += 1
-            if not byte >> 4:
-                raise _Unusual  # a long jump between fields: none of a page header
-            number += byte >> 4
-            kind = byte & 15
-            if kind in (1, 2):
-                found[number] = kind == 1
-            elif kind in (4, 5, 6):
-                value = varint()
-                found[number] = (value >> 1) ^ -(value & 1)
-            elif kind == 8:
-                length = varint()  # which moves the position itself
-                position += length
-            elif kind == 12:
-                found[number] = struct(depth + 1)
-            else:
-                raise _Unusual
-        position += 1
-        return found
-
-    try:
-        return struct(0), position
-    except IndexError:
-        raise _Unusual from None

@@ -269,11 +269,6 @@ class TokenTable(CheckedParquet):
         self._expect(expected, self.counts["rows"], "the token table")
 
     @property
-    def parquet(self) -> pq.ParquetFile:
-        """The file, as Arrow sees it."""
-        return self._file
-
-    @property
     def row_groups(self) -> list[int]:
         """Rows of each row group."""
         return self.rows_of_groups()
