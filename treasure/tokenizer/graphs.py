@@ -98,8 +98,27 @@ class _Builder:
         return self.node("Gemm", x, *names, transB=1)
 
     def norm(self, x: str, layer: nn.LayerNorm) -> str:
-        names = [self.constant(p.detach().cpu().numpy()) for p in (layer.weight, layer.bias)]
-        return self.node("LayerNormalization", x, *names, epsilon=layer.eps)
+        scale, shift = (self.constant(p.detach().cpu().numpy()) for p in (layer.weight, layer.bias))
+        if self.dtype == np.float32:
+            return self.node("LayerNormalization", x, scale, shift, epsilon=layer.eps)
+        # the same in steps; onnxruntime's own is slow in float64
+        axis = self.constant([-1], np.int64)
+        moved = self.node("Sub", x, self.node("ReduceMean", x, axis))
+        variance = self.node("ReduceMean", self.node("Mul", moved, moved), axis)
+        width = self.node("Sqrt", self.node("Add", variance, self.constant([layer.eps])))
+        standard = self.node("Mul", moved, self.node("Reciprocal", width))
+        return self.node("Add", self.node("Mul", standard, scale), shift)
+
+    def weighted(self, scores: str, values: str) -> str:
+        """Softmax of the last axis of scores (…, M, M), times values (…, M, d)."""
+        if self.dtype == np.float32:
+            return self.node("MatMul", self.node("Softmax", scores, axis=-1), values)
+        # in steps, as above
+        axis = self.constant([-1], np.int64)
+        moved = self.node("Sub", scores, self.node("ReduceMax", scores, axis))
+        weights = self.node("Exp", moved)
+        total = self.node("ReduceSum", weights, axis)
+        return self.node("Div", self.node("MatMul", weights, values), total)
 
     def silu(self, x: str) -> str:
         if self.dtype == np.float32:
@@ -196,7 +215,7 @@ def _attention(builder: _Builder, qkv: str, heads: int, width: int) -> str:
     )
     scores = builder.node("MatMul", query, builder.node("Transpose", key, perm=[0, 1, 3, 2]))
     scores = builder.node("Mul", scores, builder.constant([size**-0.5]))
-    mixed = builder.node("MatMul", builder.node("Softmax", scores, axis=-1), value)
+    mixed = builder.weighted(scores, value)
     return builder.rows(builder.node("Transpose", mixed, perm=[0, 2, 1, 3]), width)
 
 
