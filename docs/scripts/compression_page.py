@@ -82,7 +82,7 @@ def _sample(sample: Found) -> str:
         f"{sample['vocabulary']:,} codes. Row groups of 100,000 jets are these jets",
         f"{sample['repeated']} times: a page of parquet holds 11,000 jets at most, so that no",
         "compressor sees that they come again. Rates are in million particles per second of CPU",
-        "time of one thread, on a machine that did other work, too.",
+        "time of one thread.",
     )
 
 
