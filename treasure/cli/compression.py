@@ -52,7 +52,7 @@ def inspect_compressed(path: Path, shown_rows: int) -> None:
             {
                 "size in bytes": path.stat().st_size,
                 "rows": len(table),
-                "row groups": table.row_groups,
+                "row groups": len(table.row_groups),
                 "particles": table.counts["particles"],
                 "variant": table.variant,
                 "order of particles": table.order,

@@ -56,7 +56,7 @@ class CheckedParquet:
             differing = sorted(set(map(str, found)) ^ set(map(str, schema)))
             raise DataError(f"{self.path}: columns differ from {called}: {differing}")
         described = self._file.metadata
-        for rows_found in (described.num_rows, sum(self.rows_of_groups())):
+        for rows_found in (described.num_rows, sum(self.row_groups)):
             if rows_found != rows:
                 raise DataError(f"{self.path}: {rows_found} rows, but {rows} were written")
 
@@ -69,14 +69,15 @@ class CheckedParquet:
     def __len__(self) -> int:
         return int(self._file.metadata.num_rows)
 
-    def rows_of_groups(self) -> list[int]:
+    @property
+    def row_groups(self) -> list[int]:
         """Rows of each row group."""
         described = self._file.metadata
         return [int(described.row_group(n).num_rows) for n in range(described.num_row_groups)]
 
     def where(self, number: int) -> str:
         """How messages call the rows of a row group."""
-        sizes = self.rows_of_groups()
+        sizes = self.row_groups
         first = sum(sizes[:number])
         return f"{self.path}, rows {first} to {first + sizes[number] - 1}"
 

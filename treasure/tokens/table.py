@@ -268,11 +268,6 @@ class TokenTable(CheckedParquet):
             raise DataError(f"{self.path}: its metadata {_KEY!r} is damaged ({error})") from error
         self._expect(expected, self.counts["rows"], "the token table")
 
-    @property
-    def row_groups(self) -> list[int]:
-        """Rows of each row group."""
-        return self.rows_of_groups()
-
     def row_group(
         self, number: int, columns: Sequence[str] | None = None, *, threads: bool = True
     ) -> pa.Table:

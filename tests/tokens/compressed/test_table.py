@@ -180,7 +180,7 @@ def test_a_row_group_is_read_without_those_before(tmp_path: Path):
     data[column.data_page_offset + 300] ^= 1
     (tmp_path / "b.parquet").write_bytes(bytes(data))
     with CompressedTable(tmp_path / "b.parquet") as table:
-        assert table.row_groups == 2
+        assert table.row_groups == [200, len(table) - 200]
         assert table.row_group(1, ["tokens"]).equals(
             read_tokens(path, ["tokens"]).slice(200).combine_chunks()
         )

@@ -93,11 +93,6 @@ class CompressedTable(CheckedParquet):
             raise DataError(f"{self.path}: its metadata {KEY!r} is damaged ({error})") from error
         self._expect(compressed_schema(), rows, "a compressed table")
 
-    @property
-    def row_groups(self) -> int:
-        """Number of row groups."""
-        return len(self.rows_of_groups())
-
     def row_group(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
         """One row group, without reading those before (default: all 12 columns).
 
