@@ -9,9 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from tests.tokens.dialects.toys import COUNTS, SIZES, codes, flipped, token_table
+from tests.tokens.dialects.toys import COUNTS, SIZES, codes, token_table
 from treasure.errors import ConfigError, DataError
 from treasure.tokens.dialects import Options, export_file, import_file
 from treasure.tokens.table import TokenTable, read_tokens
@@ -193,24 +192,6 @@ def test_a_vocabulary_must_be_known_and_be_the_same_wherever_it_is_said(
     with pytest.raises(DataError, match="do not fit each other"):
         import_file(source, table, options=Options(vocabulary=8192, codebook=codebook))
     assert not table.exists()
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.floats(0, 1), st.integers(0, 7))
-def test_no_flipped_bit_of_an_export_changes_what_is_imported(
-    tmp_path_factory: pytest.TempPathFactory, place: float, bit: int
-):
-    folder = tmp_path_factory.mktemp("flip")
-    jets = codes([5, 128, 30], 8192)
-    out = folder / "ZJetsToNuNu_a.parquet"
-    export_file(token_table(folder / "a.parquet", jets, 8192), out, "gabbro")
-    flipped(out, place, bit)
-    try:
-        import_file(out, folder / "t.parquet", "gabbro", Options(vocabulary=8192))
-    except DataError:
-        return
-    found = read_tokens(folder / "t.parquet")["tokens"].to_pylist()
-    assert found == [jet.tolist() for jet in jets]
 
 
 def test_files_that_are_not_there_or_no_parquet_or_of_others_are_refused(tmp_path: Path):

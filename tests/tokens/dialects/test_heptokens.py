@@ -9,9 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from tests.tokens.dialects.toys import COUNTS, SIZES, codes, flipped, token_table
+from tests.tokens.dialects.toys import COUNTS, SIZES, codes, token_table
 from treasure.errors import DataError
 from treasure.tokens.dialects import Options, export_file, import_file
 from treasure.tokens.table import read_tokens
@@ -243,24 +242,6 @@ def test_several_codes_a_particle_are_refused(tmp_path: Path):
     source = token_table(tmp_path / "a.parquet", codes([3], 64, 2), 64, codebooks=2)
     with pytest.raises(DataError, match="Export to heptokens-npz"):
         export_file(source, tmp_path / "out.parquet", "heptokens")
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.floats(0, 1), st.integers(0, 7))
-def test_no_flipped_bit_of_an_export_changes_what_is_imported(
-    tmp_path_factory: pytest.TempPathFactory, place: float, bit: int
-):
-    folder = tmp_path_factory.mktemp("flip")
-    jets = codes([5, 126, 30], 8192)
-    out = folder / "out.parquet"
-    export_file(token_table(folder / "a.parquet", jets, 8192), out, "heptokens")
-    flipped(out, place, bit)
-    try:
-        import_file(out, folder / "t.parquet", "heptokens", Options(vocabulary=8192))
-    except DataError:
-        return
-    found = read_tokens(folder / "t.parquet")["tokens"].to_pylist()
-    assert found == [jet.tolist() for jet in jets]
 
 
 def test_jets_of_many_blocks_stay_in_their_order(tmp_path: Path):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.tokens.dialects.toys import COUNTS, codes, flipped, token_table
+from tests.tokens.dialects.toys import COUNTS, codes, token_table
 from treasure.errors import DataError
 from treasure.tokens.dialects import Options, export_file, import_file
 from treasure.tokens.table import read_tokens
@@ -156,25 +156,6 @@ def test_the_arrays_of_those_faults_are_otherwise_accepted(tmp_path: Path):
     found = read_tokens(tmp_path / "t.parquet")
     assert found["tokens"].to_pylist() == [[3, 1], [0]]
     assert found["event"].to_pylist() == [7, 8]
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.floats(0, 1), st.integers(0, 7))
-def test_no_flipped_bit_of_an_export_changes_what_is_imported(
-    tmp_path_factory: pytest.TempPathFactory, place: float, bit: int
-):
-    folder = tmp_path_factory.mktemp("flip")
-    jets = codes([5, 128, 30], 64)
-    out = folder / "out.npz"
-    source = token_table(folder / "a.parquet", jets, 64)
-    export_file(source, out, "heptokens-npz", Options(codebook=codebook(folder / "b.npz", 64)))
-    flipped(out, place, bit)
-    try:
-        import_file(out, folder / "t.parquet", "heptokens-npz", Options(vocabulary=64))
-    except DataError:
-        return
-    found = read_tokens(folder / "t.parquet")["tokens"].to_pylist()
-    assert found == [jet.tolist() for jet in jets]
 
 
 def test_a_truncated_file_and_one_of_another_kind_are_refused(tmp_path: Path):

@@ -69,10 +69,3 @@ def token_table(
     )
     write_tokens(path, table, metadata)
     return path
-
-
-def flipped(path: Path, place: float, bit: int) -> None:
-    """Flip one bit of a file."""
-    data = bytearray(path.read_bytes())
-    data[min(int(place * len(data)), len(data) - 1)] ^= 1 << bit
-    path.write_bytes(bytes(data))
