@@ -7,7 +7,7 @@ import pytest
 from tests.cli.jet_files import treasure
 from tests.tokens.test_table import metadata, rows
 from treasure.store import checksums
-from treasure.tokens.table import write_tokens
+from treasure.tokens.table import TokenWriter, write_tokens
 
 TOKENS = [[i % 50] * (i % 7) for i in range(300)]
 
@@ -40,6 +40,22 @@ def test_inspect_shows_what_a_compressed_table_is(table: Path):
     assert "compressed token table" in result.stdout
     assert "rank" in result.stdout and "897" in result.stdout
     assert "[6, 6, 6, 6, …] (6)" in result.stdout
+
+
+def test_inspect_says_how_tokens_were_made_compressed_or_not(tmp_path: Path):
+    path = tmp_path / "qcd_0_tokenized.parquet"
+    with TokenWriter(path, metadata(4096)) as writer:
+        writer.write(rows(TOKENS), clipped_particles=17, cut_particles=23)
+    assert treasure("compress", str(path), "-o", str(tmp_path / "x.parquet")).returncode == 0
+    for each in (path, tmp_path / "x.parquet"):
+        result = treasure("inspect", str(each))
+        assert result.returncode == 0, result.stdout
+        for line in (
+            "clipped particles: 17", "cut particles: 23", "dataset: qcd", "ids: 4,096",
+            "features: log_pt, delta_eta, delta_phi", f"tokenizer: {'f' * 64}",
+            "jets of: qcd_0.h5", f"with sha256: {'0' * 64}",
+        ):  # fmt: skip
+            assert line in result.stdout
 
 
 @pytest.mark.parametrize(

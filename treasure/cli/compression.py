@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from treasure.cli.parquet_files import of_tokens
 from treasure.cli.terminal import console, headline, rows
 from treasure.errors import ConfigError
 from treasure.tokens.compressed import CompressedTable, decompress, write_compressed
@@ -53,13 +54,9 @@ def inspect_compressed(path: Path, shown_rows: int) -> None:
                 "size in bytes": path.stat().st_size,
                 "rows": len(table),
                 "row groups": len(table.row_groups),
-                "particles": table.counts["particles"],
                 "variant": table.variant,
                 "order of particles": table.order,
-                "dataset": table.metadata.dataset,
-                "vocabulary": dict(table.metadata.vocabulary),
-                "tokenizer": table.metadata.tokenizer_fingerprint,
-                "source file": table.metadata.source_file,
+                **of_tokens(table.metadata, table.counts),
             },
         )
         if shown_rows and table.row_groups:

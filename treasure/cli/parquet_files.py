@@ -1,5 +1,6 @@
 """`treasure inspect` of parquet: skims, token tables and others."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ from rich.text import Text
 
 from treasure.cli.terminal import aligned, headline, note, rows
 from treasure.errors import DataError
+from treasure.tokens.table import KEY, TokenMetadata, TokenTable
 
-__all__ = ["inspect_parquet"]
+__all__ = ["inspect_parquet", "of_tokens"]
 
 
 def inspect_parquet(path: Path, shown_rows: int) -> None:
@@ -29,20 +31,20 @@ def inspect_parquet(path: Path, shown_rows: int) -> None:
 
 def _inspect(path: Path, file: Any, shown_rows: int) -> None:
     columns = file.schema_arrow.names
-    metadata = file.schema_arrow.metadata or {}
+    metadata = dict(file.schema_arrow.metadata or {})
     kind = "token table (parquet)" if "tokens" in columns else "parquet table"
     if metadata.get(b"treasure_format") == b"skim":
         kind = "part of a skim (parquet table)"
-    headline(
-        path,
-        kind,
-        {
-            "size in bytes": path.stat().st_size,
-            "rows": file.metadata.num_rows,
-            "row groups": file.metadata.num_row_groups,
-            "columns": len(columns),
-        },
-    )
+    about: dict[str, Any] = {
+        "size in bytes": path.stat().st_size,
+        "rows": file.metadata.num_rows,
+        "row groups": file.metadata.num_row_groups,
+        "columns": len(columns),
+    }
+    if metadata.pop(KEY.encode(), None) is not None:
+        with TokenTable(path) as table:
+            about |= of_tokens(table.metadata, table.counts)
+    headline(path, kind, about)
     lines: list[Text | list[str | Text]] = [*_ranges(file)]
     aligned(["column", "type", "values", "min", "max", "null or empty"], lines)
     for key, value in metadata.items():
@@ -52,6 +54,22 @@ def _inspect(path: Path, file: Any, shown_rows: int) -> None:
         order = sorted(columns, key=lambda name: name != "tokens")
         values = [[head[name][row] for name in order] for row in range(len(head[order[0]]))]
         rows("first rows", order, values)
+
+
+def of_tokens(metadata: TokenMetadata, counts: Mapping[str, int]) -> dict[str, Any]:
+    """How the tokens of a table were made, by the names that are shown."""
+    named = ("particles", "clipped_particles", "cut_particles")
+    return {
+        **{name.replace("_", " "): counts[name] for name in named if name in counts},
+        "dataset": metadata.dataset,
+        "ids": metadata.size,
+        "codebooks": metadata.codebooks,
+        "special ids": dict(metadata.vocabulary["specials"]) or "none",
+        "features": ", ".join(metadata.features),
+        "tokenizer": metadata.tokenizer_fingerprint,
+        "jets of": metadata.source_file,
+        "with sha256": metadata.source_checksum,
+    }
 
 
 def _ranges(file: Any) -> list[list[str | Text]]:

@@ -27,6 +27,7 @@ __all__ = [
     "COMPRESSION_LEVEL",
     "ENCODINGS",
     "FORMAT_VERSION",
+    "KEY",
     "ROW_GROUP",
     "TokenMetadata",
     "TokenTable",
@@ -40,7 +41,7 @@ __all__ = [
 
 FORMAT_VERSION = 1
 ROW_GROUP = 100_000
-_KEY = "treasure_tokens"
+KEY = "treasure_tokens"
 _COUNTS = "treasure_counts"
 _LOST = ("clipped_particles", "cut_particles")  # not known of a part of a table
 COMPRESSION_LEVEL = 9
@@ -144,7 +145,7 @@ class TokenWriter:
         content = asdict(metadata)
         # Parquet has no checksum over its own metadata.
         text = canonical_json({**content, "checksum": fingerprint(content)})
-        self._schema = schema(metadata.codebooks).with_metadata({_KEY: text})
+        self._schema = schema(metadata.codebooks).with_metadata({KEY: text})
         self._waiting: list[pa.Table] = []
         self._file = atomic_file(self.path)
         self.rows = 0
@@ -246,16 +247,14 @@ class TokenTable(CheckedParquet):
 
     def _describe(self) -> None:
         stored = self._file.metadata.metadata or {}
-        text = stored.get(_KEY.encode())
+        text = stored.get(KEY.encode())
         if text is None:
             hint = ""
             if b"treasure_compressed_tokens" in stored:
                 hint = (
                     "; it is a compressed one, which `treasure decompress` or read_compressed reads"
                 )
-            raise DataError(
-                f"{self.path}: parquet, but no token table (no metadata {_KEY!r}){hint}"
-            )
+            raise DataError(f"{self.path}: parquet, but no token table (no metadata {KEY!r}){hint}")
         try:
             self.metadata = TokenMetadata(**checked_description(text, FORMAT_VERSION, self.path))
             counts = json.loads(stored[_COUNTS.encode()])
@@ -265,7 +264,7 @@ class TokenTable(CheckedParquet):
                 raise ValueError("its vocabulary has no ids")
             expected = schema(self.metadata.codebooks)
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{self.path}: its metadata {_KEY!r} is damaged ({error})") from error
+            raise DataError(f"{self.path}: its metadata {KEY!r} is damaged ({error})") from error
         self._expect(expected, self.counts["rows"], "the token table")
 
     def row_group(
