@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor, nn
@@ -193,6 +193,7 @@ def test_permuted_particles_give_permuted_rows(counts, seed, training):
     st.sampled_from([1.0, 1.1, 1.5, 9.0]),
     st.booleans(),
 )
+@example([0], 1.0, True)
 def test_packed_grouped_and_padded_are_the_same_with_the_same_gradient(counts, share, padded):
     model = made(dropout=0.0).train()
     features, owner, jets = jets_of(counts)

@@ -123,6 +123,8 @@ def _shared(of_size: list[int], slots_per_particle: float) -> list[list[int]]:
 
 def padded_layout(owner: Tensor, jets: int, slots: int) -> Layout:
     """Rows are the slots of jets padded to `slots`, or to the longest jet if that is longer."""
+    if not len(owner):  # nothing that could stand in a slot
+        return packed_layout(owner, jets)
     counts = torch.bincount(owner, minlength=jets)
     size = max(slots, int(counts.max()) if jets else 0)
     before = counts.cumsum(0) - counts
