@@ -18,7 +18,7 @@ class TokenizeShards(ShardBranches):
 
     reqs = {"jets": WriteH5, "tokenizer": TrainTokenizer}
     progress_unit = "jets"
-    schema = 2
+    schema = 3
 
     @property
     def cutflow(self) -> Any:

@@ -74,6 +74,29 @@ def test_atomic_file_complains_when_nothing_was_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("place", ["folder", "."])
+def test_atomic_file_does_not_begin_where_a_folder_is(tmp_path, monkeypatch, place):
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="a folder; name a file"), store.atomic_file(place):
+        raise AssertionError("nothing is written")
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="no /proc, where no file can be made")
+def test_atomic_file_says_that_no_file_can_be_made_there():
+    with (
+        pytest.raises(DataError, match=r"cannot write /proc/a\.txt: No such file"),
+        store.atomic_file("/proc/a.txt") as temporary,
+    ):
+        temporary.write_text("x")
+
+
+def test_atomic_file_leaves_alone_that_something_else_is_missing(tmp_path):
+    with pytest.raises(FileNotFoundError), store.atomic_file(tmp_path / "a.txt"):
+        (tmp_path / "missing").read_text()
+
+
 def test_a_killed_writer_leaves_no_final_file_and_its_leftover_is_found(tmp_path):
     code = (
         "import sys, time; from treasure import store\n"

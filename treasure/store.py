@@ -102,9 +102,11 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     ------
     DataError
         If the block ended without writing the temporary file, or the file cannot be written there:
-        no room, a read-only place, no permission.
+        a folder of that name, no room, a read-only place, no permission.
     """
     path = Path(path)
+    if not path.name or path.is_dir():
+        raise DataError(f"{path}: a folder; name a file to write, or remove it")
     make_directory(path.parent)
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.tmp{path.suffix}")
     try:
@@ -115,7 +117,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, path)
         _sync(path.parent)
     except Exception as error:
-        if reason := _why_not_written(path.parent, error):
+        if reason := _why_not_written(temporary, error):
             raise _cannot_write(path, reason) from error
         raise
     finally:
@@ -144,16 +146,20 @@ def _cannot_write(path: str | os.PathLike[str], reason: str) -> DataError:
     )
 
 
-def _why_not_written(directory: Path, error: BaseException) -> str:
+def _why_not_written(path: Path, error: BaseException) -> str:
     """The system's words where an error comes from the place of a file, and not from the data."""
+    directory = path.parent
     seen: BaseException | None = error
     while seen is not None:
         number = seen.errno if isinstance(seen, OSError) else None
         # HDF5 has exceptions of other types, with the number in their text.
         if number is None and (found := re.search(r"\berrno = (\d+)", str(seen))):
             number = int(found[1])
-        if number in _PLACE_FAILED or (
-            number == errno.EACCES and not os.access(directory, os.W_OK | os.X_OK)
+        if (
+            number in _PLACE_FAILED
+            or (number == errno.EACCES and not os.access(directory, os.W_OK | os.X_OK))
+            # of a folder in which no file can be made, such as those of the system
+            or (number == errno.ENOENT and path.name in str(seen))
         ):
             return os.strerror(number)
         seen = seen.__cause__ or seen.__context__

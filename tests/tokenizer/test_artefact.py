@@ -1,3 +1,4 @@
+import warnings
 from pathlib import Path
 
 import awkward as ak
@@ -141,6 +142,44 @@ def test_a_jet_with_nan_is_refused_by_its_row():
     candidates[6, 0, 0] = np.nan
     with pytest.raises(DataError, match="jet 6 of 9"):
         TOKENIZER.encode(candidates, kinematics)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_an_axis_that_is_no_number_is_an_error_that_names_the_jet(bad: float):
+    candidates, kinematics = toy_jets(9)
+    tokens = TOKENIZER.encode(candidates, kinematics)
+    kinematics[6, 1] = bad
+    with pytest.raises(DataError, match="jet 6 of 9 has an axis"):
+        TOKENIZER.decode(tokens, kinematics)
+
+
+def test_other_units_and_other_axes_are_noticed():
+    candidates, kinematics = toy_jets(50)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        TOKENIZER.encode(candidates, kinematics)
+        TOKENIZER.encode(candidates[:0], kinematics[:0])
+    in_mev = candidates.copy()
+    in_mev[:, :, :4] *= 1000
+    with pytest.warns(UserWarning, match="are momenta in GeV, and is kinematics pt, eta, phi"):
+        TOKENIZER.encode(in_mev, kinematics)
+    with pytest.warns(UserWarning, match="particles are outside the range"):
+        TOKENIZER.encode(candidates, kinematics[:, ::-1])
+
+
+def test_it_says_what_it_is():
+    assert repr(TOKENIZER) == (
+        "Tokenizer(64 codes of log_pt, delta_eta, delta_phi,"
+        f" fingerprint {TOKENIZER.fingerprint[:10]})"
+    )
+
+
+def test_a_place_that_is_no_folder_of_a_tokenizer_is_told(tmp_path: Path):
+    TOKENIZER.save(tmp_path / "release" / "tokenizer")
+    with pytest.raises(DataError, match=r"the tokenizer is .*release/tokenizer"):
+        Tokenizer.load(tmp_path / "release")
+    with pytest.raises(DataError, match=r"a file; a tokenizer is the folder with tokenizer\.json"):
+        Tokenizer.load(tmp_path / "release" / "tokenizer" / "tokenizer.json")
 
 
 def test_an_artefact_comes_back_as_it_was(tmp_path: Path):

@@ -20,12 +20,12 @@ JETS = [[i % 50] * (i % 7) for i in range(40)]
 
 def of_table(path: Path) -> Any:
     with TokenTable(path) as table:
-        return pa.concat_tables(table.chunks()).to_pylist(), table.metadata
+        return pa.concat_tables(table.chunks()).to_pylist(), table.metadata, table.counts
 
 
 def of_compressed(path: Path) -> Any:
     with CompressedTable(path) as table:
-        return pa.concat_tables(table.chunks()).to_pylist(), table.metadata
+        return pa.concat_tables(table.chunks()).to_pylist(), table.metadata, table.counts
 
 
 def of_dataset(path: Path) -> Any:

@@ -243,6 +243,20 @@ def test_counts_that_are_damaged_are_refused(tmp_path: Path):
     path.write_bytes(whole.replace(b'"rows"', b'"qows"'))
     with pytest.raises(DataError, match="its metadata 'treasure_tokens' is damaged"):
         TokenTable(path)
+    path.write_bytes(whole.replace(b'"clipped_particles":0', b'"clipped_particles":7'))
+    with pytest.raises(DataError, match="the checksum of 'treasure_counts' does not fit"):
+        TokenTable(path)
+
+
+def test_counts_of_files_from_before_they_had_a_checksum_are_read(tmp_path: Path):
+    path = tmp_path / "a.parquet"
+    write_tokens(path, rows([[1], [2]]), metadata())
+    table = pq.read_table(path)
+    with pq.ParquetWriter(path, table.schema) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({"treasure_counts": '{"particles":2,"rows":2}'})
+    with TokenTable(path) as read:
+        assert read.counts == {"rows": 2, "particles": 2}
 
 
 def test_other_columns_and_a_number_of_rows_other_than_written_are_refused(tmp_path: Path):

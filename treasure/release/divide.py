@@ -14,14 +14,12 @@ from numpy.typing import NDArray
 
 from treasure.errors import DataError
 from treasure.jets.splits import SPLITS
-from treasure.store import atomic_file, canonical_json
-from treasure.tokens.table import ENCODINGS, ROW_GROUP, TokenTable
+from treasure.store import atomic_file
+from treasure.tokens.table import COUNTS, ENCODINGS, ROW_GROUP, TokenTable, counts_text
 
 __all__ = ["divide"]
 
 _COMPRESSION_LEVEL = 9
-# What a token table counts when it is closed; of a part, only these two can be known.
-_COUNTS = b"treasure_counts"
 
 
 def divide(
@@ -81,7 +79,7 @@ class _Layout:
     def __init__(self, shard: Path) -> None:
         with pq.ParquetFile(shard) as file:
             self.schema = file.schema_arrow
-            self.has_counts = _COUNTS in (file.metadata.metadata or {})
+            self.has_counts = COUNTS.encode() in (file.metadata.metadata or {})
             group = file.metadata.row_group(0) if file.num_row_groups else None
             columns = [group.column(i) for i in range(group.num_columns)] if group else []
         self.dictionaries = [c.path_in_schema for c in columns if c.has_dictionary_page]
@@ -126,8 +124,9 @@ class _SplitWriter:
         if len(self.waiting):
             self._write(len(self.waiting))
         if self.layout.has_counts:
-            counts = canonical_json({"rows": self.rows, "particles": self.particles})
-            self.writer.add_key_value_metadata({_COUNTS.decode(): counts})
+            # of a part, only these two can be known
+            counts = counts_text({"rows": self.rows, "particles": self.particles})
+            self.writer.add_key_value_metadata({COUNTS: counts})
         self.writer.close()
 
     def _write(self, rows: int) -> None:

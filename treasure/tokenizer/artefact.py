@@ -10,6 +10,7 @@
                            the networks, and a program that needs numpy and onnxruntime alone
 """
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,8 @@ _OF_THE_CODES = (
 
 # Particles that go through the networks at once: bounds the memory, changes no token.
 _PARTICLES_AT_ONCE = 100_000
+# Of the particles, outside the range of the features: more are no tails, but other units or axes.
+_STRANGE = 0.1
 
 
 class Tokenizer:
@@ -86,6 +89,13 @@ class Tokenizer:
         self.provenance: dict[str, Any] = {}
         self.measured: dict[str, Any] = {}
         self._double: tuple[Model, Quantizer] | None = None
+
+    def __repr__(self) -> str:
+        books = f"{self.codebooks} x " if self.codebooks > 1 else ""
+        return (
+            f"Tokenizer({books}{self.vocabulary_size} codes of {', '.join(self.features)},"
+            f" fingerprint {self.fingerprint[:10]})"
+        )
 
     # What it is ----------------------------------------------------------------------------------
 
@@ -175,8 +185,23 @@ class Tokenizer:
         ------
         DataError
             Where a momentum or axis is NaN or infinite; the message has the row of the jet.
+
+        Warns
+        -----
+        UserWarning
+            Where more than a tenth of the particles are outside the range of the features, and
+            so were clipped to it. `encode_particles` counts them always.
         """
-        return self.encode_particles(self.pack(candidates, kinematics))[0]
+        particles = self.pack(candidates, kinematics)
+        tokens, clipped = self.encode_particles(particles)
+        number = len(particles.momenta)
+        if clipped > _STRANGE * number:
+            warnings.warn(
+                f"{clipped} of {number} particles are outside the range of the features, and were"
+                " clipped to it: are momenta in GeV, and is kinematics pt, eta, phi of the jets?",
+                stacklevel=2,
+            )
+        return tokens
 
     def pack(self, candidates: NDArray[np.floating], kinematics: NDArray[np.floating]) -> Particles:
         """Particles of zero-padded jets, with what the features need; see `encode`."""
@@ -273,14 +298,19 @@ class Tokenizer:
         Raises
         ------
         DataError
-            For a token outside 0 … K - 1, or shapes that do not fit.
+            For a token outside 0 … K - 1, an axis that is NaN or infinite, or shapes that do not
+            fit.
         """
         if len(tokens) != len(kinematics):
             raise DataError(f"{len(tokens)} jets of tokens, but {len(kinematics)} of kinematics")
+        axes = np.asarray(kinematics)[:, 1:3]
+        if not np.isfinite(axes).all():
+            row = int(np.argmin(np.isfinite(axes).all(axis=1)))
+            raise DataError(f"jet {row} of {len(axes)} has an axis that is NaN or infinite")
         counts = ak.to_numpy(ak.num(tokens, axis=1)).astype(np.int64)
         ids = self._checked_ids(tokens)
         raw = self.decode_features(ids, counts)
-        momenta = self._momenta(raw, counts, np.asarray(kinematics)[:, 1:3])
+        momenta = self._momenta(raw, counts, axes)
         fields = {name: momenta[:, i] for i, name in enumerate(("px", "py", "pz", "E"))}
         fields |= self.feature_set.other(raw)
         return ak.unflatten(ak.zip(fields), counts)

@@ -79,6 +79,10 @@ def read_description(directory: Path) -> dict[str, Any]:
         Naming the file that is missing, damaged, or does not belong to the others.
     """
     path = directory / DESCRIPTION
+    if directory.is_file():
+        raise DataError(f"{directory}: a file; a tokenizer is the folder with {DESCRIPTION}")
+    if not path.exists() and (directory / "tokenizer" / DESCRIPTION).is_file():
+        raise DataError(f"{path}: no such file; the tokenizer is {directory / 'tokenizer'}")
     content = check_description(read_json(path), str(path))
     for name, expected in content["files"].items():
         if not (directory / name).is_file():

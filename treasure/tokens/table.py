@@ -25,6 +25,7 @@ from treasure.tokens.checked import CheckedParquet, checked_description
 
 __all__ = [
     "COMPRESSION_LEVEL",
+    "COUNTS",
     "ENCODINGS",
     "FORMAT_VERSION",
     "KEY",
@@ -33,6 +34,7 @@ __all__ = [
     "TokenTable",
     "TokenWriter",
     "check_rows",
+    "counts_text",
     "read_tokens",
     "schema",
     "token_lists",
@@ -42,7 +44,7 @@ __all__ = [
 FORMAT_VERSION = 1
 ROW_GROUP = 100_000
 KEY = "treasure_tokens"
-_COUNTS = "treasure_counts"
+COUNTS = "treasure_counts"
 _LOST = ("clipped_particles", "cut_particles")  # not known of a part of a table
 COMPRESSION_LEVEL = 9
 # Encodings that a measurement chose, see docs/compression.md; other columns are plain.
@@ -183,7 +185,7 @@ class TokenWriter:
                 counts = {"rows": self.rows, "particles": self.particles}
                 lost = {name: getattr(self, name) for name in _LOST}
                 counts |= {name: value for name, value in lost.items() if value is not None}
-                self._writer.add_key_value_metadata({_COUNTS: canonical_json(counts)})
+                self._writer.add_key_value_metadata({COUNTS: counts_text(counts)})
             self._writer.close()
         except BaseException as failure:
             self._file.__exit__(type(failure), failure, failure.__traceback__)
@@ -257,13 +259,16 @@ class TokenTable(CheckedParquet):
             raise DataError(f"{self.path}: parquet, but no token table (no metadata {KEY!r}){hint}")
         try:
             self.metadata = TokenMetadata(**checked_description(text, FORMAT_VERSION, self.path))
-            counts = json.loads(stored[_COUNTS.encode()])
+            counts = json.loads(stored[COUNTS.encode()])
+            # files from before there was one have none
+            if counts.pop("checksum", None) not in (None, fingerprint(counts)):
+                raise ValueError(f"the checksum of {COUNTS!r} does not fit")
             self.counts = {name: int(counts[name]) for name in ("rows", "particles")}
             self.counts |= {name: int(counts[name]) for name in _LOST if name in counts}
             if min(self.metadata.size, self.metadata.codebooks) < 1:
                 raise ValueError("its vocabulary has no ids")
             expected = schema(self.metadata.codebooks)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{self.path}: its metadata {KEY!r} is damaged ({error})") from error
         self._expect(expected, self.counts["rows"], "the token table")
 
@@ -280,6 +285,11 @@ class TokenTable(CheckedParquet):
         table = self._stored(number, columns or schema().names, threads=threads)
         check_rows(table, self.metadata, self.where(number))
         return table
+
+
+def counts_text(counts: Mapping[str, int]) -> str:
+    """The counts of a table as its file has them, with a checksum."""
+    return canonical_json({**counts, "checksum": fingerprint(counts)})
 
 
 def _copied(rows: pa.Table) -> pa.Table:
