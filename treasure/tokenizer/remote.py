@@ -23,6 +23,7 @@ from urllib.parse import quote, unquote, urlsplit
 from treasure import __version__
 from treasure.errors import DataError
 from treasure.fileset.portal import cache_directory
+from treasure.fileset.remote import Unreachable
 from treasure.store import atomic_file, checksums, fingerprint, read_json, write_bytes, write_json
 from treasure.tokenizer.saved import DESCRIPTION, check_description
 
@@ -139,7 +140,7 @@ def _from_web(source: str) -> Path:
     address = f"{base}/{DESCRIPTION}"
     try:
         data = _patiently(address, lambda: _read(address))
-    except _Unreachable as error:
+    except Unreachable as error:
         return _as_before(cache, last, error)
     content = _checked(data, address)
     folder = cache / fingerprint(content)
@@ -150,8 +151,8 @@ def _from_web(source: str) -> Path:
     return folder
 
 
-class _Unreachable(DataError):
-    """No answer, or one that may be another later."""
+class _Another(DataError):
+    """Another file than was expected, which may be the right one in another attempt."""
 
 
 def _as_before(cache: Path, last: Path, error: DataError) -> Path:
@@ -182,7 +183,7 @@ def _fetch(address: str, path: Path, expected: dict[str, Any]) -> None:
                     file.write(block)
             found = checksums(temporary)
             if size != found["size"] or found != expected:
-                raise _Unreachable(
+                raise _Another(
                     f"{address}: not the file that {DESCRIPTION} lists ({size} bytes, sha256"
                     f" {found['sha256'][:12]}…, but {expected['size']} and"
                     f" {expected['sha256'][:12]}… were expected)"
@@ -198,7 +199,7 @@ def _read(address: str) -> bytes:
     if len(data) > _LARGEST_DESCRIPTION:
         raise DataError(f"{address}: longer than {_LARGEST_DESCRIPTION} bytes")
     if announced.isdecimal() and len(data) < int(announced):
-        raise _Unreachable(f"{address}: ended after {len(data)} of {announced} bytes")
+        raise Unreachable(f"{address}: ended after {len(data)} of {announced} bytes")
     return data
 
 
@@ -210,6 +211,7 @@ def _opened(address: str) -> Any:
 def _patiently(address: str, action: Callable[[], T]) -> T:
     """Try again what another attempt may change."""
     for pause in (*_PAUSES, None):
+        kind: type[DataError] = Unreachable
         try:
             return action()
         except urllib.error.HTTPError as error:
@@ -217,11 +219,12 @@ def _patiently(address: str, action: Callable[[], T]) -> T:
             reason = f"HTTP {error.code} {error.reason}"
             if error.code not in _TRANSIENT:
                 raise DataError(f"{address}: {reason}; check the address") from None
-        except _Unreachable as error:
+        except (_Another, Unreachable) as error:
             reason = str(error).removeprefix(f"{address}: ")
+            kind = DataError if isinstance(error, _Another) else Unreachable
         except (OSError, http.client.HTTPException) as error:
             cause = getattr(error, "reason", None) or error
             reason = str(cause) or type(cause).__name__
         if pause is not None:
             time.sleep(pause)
-    raise _Unreachable(f"{address}: {reason} (in {1 + len(_PAUSES)} attempts)")
+    raise kind(f"{address}: {reason} (in {1 + len(_PAUSES)} attempts)")
