@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from tests.cli.jet_files import COLUMNS, in_process, random_jets, treasure, write
 from treasure.cli.ranges import CandidateSlots, ColumnRange, KeyRanges
 from treasure.fileset.model import Fileset, FilesetFile
-from treasure.store import write_json, write_manifest
+from treasure.store import read_json, write_json, write_manifest
 
 JET_COLUMNS = tuple(COLUMNS["PFCands"])
 
@@ -247,3 +248,30 @@ def test_nothing_heavy_is_loaded_at_the_start():
     code = f"import sys, treasure.cli; print(*set({heavy.split()}) & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
     assert run.stdout.split() == []
+
+
+def test_of_a_tokenizer_it_shows_what_it_is_and_no_configuration(tmp_path: Path):
+    from tests.tokenizer.test_artefact import TOKENIZER
+
+    TOKENIZER.save(tmp_path / "a")
+    described = read_json(tmp_path / "a" / "tokenizer.json")
+    described["measured"] = {
+        "jets": 7,
+        "agreement": {},
+        "response": {"all": {"jet_pt": {"median": 0.5, "iqr_over_median": 0.25}}},
+    }
+    write_json(tmp_path / "a" / "tokenizer.json", described)
+    result = treasure("inspect", str(tmp_path / "a"))
+    assert result.returncode == 0, result.stdout
+    for line in (
+        f"fingerprint: {TOKENIZER.fingerprint}", "networks: ", "quantizer: vq",
+        "pt_scale: 1.01", "jet_pt, all: {iqr_over_median=0.25, median=0.5}",
+        "log_pt", "delta_phi", "-3 to 8", "encoder.onnx",
+    ):  # fmt: skip
+        assert line in result.stdout, line
+    assert "learning_rate" not in result.stdout and "agreement" not in result.stdout
+    del described["model"]
+    write_json(tmp_path / "a" / "tokenizer.json", described)
+    result = treasure("inspect", str(tmp_path / "a"))
+    assert result.returncode == 1
+    assert "not the description of a tokenizer" in result.stdout + result.stderr

@@ -16,10 +16,7 @@ __all__ = ["inspect_directory", "inspect_manifest", "provenance"]
 def inspect_directory(path: Path) -> None:
     """Print what the folder of an artefact, a stage or a release holds."""
     if (path / "tokenizer.json").is_file():
-        described = store.read_json(path / "tokenizer.json")
-        headline(path, "tokenizer artefact", described)
-        if (path / "metrics.json").is_file():
-            headline(path / "metrics.json", "metrics", store.read_json(path / "metrics.json"))
+        _inspect_tokenizer(path)
     elif (path / store.MANIFEST).is_file():
         inspect_manifest(path / store.MANIFEST, store.read_manifest(path))
     elif branches := sorted(path.glob(f"*/{store.MANIFEST}")):
@@ -30,6 +27,48 @@ def inspect_directory(path: Path) -> None:
             f"{path}: a folder without {store.MANIFEST} or tokenizer.json: not a finished stage,"
             f" release or tokenizer (it holds {brief(inside) or 'nothing'})"
         )
+
+
+def _inspect_tokenizer(path: Path) -> None:
+    """Print what a tokenizer is; its configuration is that of `tokenizer.json`, and left there."""
+    described = store.read_json(path / "tokenizer.json")
+    try:
+        model, quantizer = described["model"], described["quantizer"]
+        made_from = described.get("provenance", {})
+        measured = {k: v for k, v in described.get("measured", {}).items() if v != {}}
+        if "response" in measured:  # of each class, of each quantity: a line each
+            measured["response"] = {
+                f"{name}, {kind}": found
+                for kind, quantities in measured["response"].items()
+                for name, found in quantities.items()
+            }
+        headline(
+            path,
+            "tokenizer artefact",
+            {
+                "fingerprint": described["fingerprint"],
+                "vocabulary": dict(described["vocabulary"]),
+                "networks": model["kind"],
+                "quantizer": f"{quantizer['kind']}, {quantizer['dimension']} dimensions",
+                "codes to choose among": described["jet_constraint"]["candidates"] or "the nearest",
+                "calibration": described["calibration"],
+                "trained on": {k: v for k, v in made_from.items() if k != "training_identity"},
+                "measured": measured or "nothing",
+                "format version": described["format_version"],
+            },
+        )
+        shown = ("name", "range", "mean", "std", "transform")
+        features = [
+            [tuple(each[key]) if key == "range" else each.get(key, "") for key in shown]
+            for each in described["features"]["list"]
+        ]
+        files = [[name, f"{facts['size']:,}"] for name, facts in described["files"].items()]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path / 'tokenizer.json'}: not the description of a tokenizer ({error!r})"
+        ) from None
+    rows(f"features ({len(features)})", shown, features)
+    rows(f"files ({len(files)})", ("path", "size"), files)
 
 
 def _inspect_branches(path: Path, manifests: list[Path]) -> None:

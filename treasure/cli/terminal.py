@@ -100,6 +100,8 @@ def rows(title: str, columns: Sequence[str], values: Sequence[Sequence[Any]]) ->
 
 def _cell(value: Any) -> str:
     values = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(values, tuple):
+        return " to ".join(_cell(item) for item in values)
     if isinstance(values, list):
         head = ", ".join(_cell(item) for item in values[:4])
         return f"[{head}{', …' if len(values) > 4 else ''}] ({len(values)})"
