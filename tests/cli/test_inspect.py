@@ -274,4 +274,4 @@ def test_of_a_tokenizer_it_shows_what_it_is_and_no_configuration(tmp_path: Path)
     write_json(tmp_path / "a" / "tokenizer.json", described)
     result = treasure("inspect", str(tmp_path / "a"))
     assert result.returncode == 1
-    assert "not the description of a tokenizer" in result.stdout + result.stderr
+    assert "not the description of a tokenizer" in result.stdout

@@ -167,8 +167,8 @@ class FeatureSet(Plugin, family=True):
         """Mean squared log ratio of decoded and original jet pT, and of the jet mass; scalars.
 
         The particles have the mass of a charged pion and stand in the frame of the axis. An empty
-        jet has no terms, one of a single particle no mass term; masses count as that of one pion
-        at least, so that the logarithm and its gradient are finite.
+        jet has no terms, one of a single particle no mass term; pT and masses count as the mass of
+        one pion at least, so that the logarithms and their gradients are finite.
 
         Parameters
         ----------
