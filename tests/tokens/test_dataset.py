@@ -131,8 +131,6 @@ def test_only_the_rows_that_are_wanted(place):
         row["event"] for row in rows if row["split"] == "unknown" and row["label"] in (0, -1)
     ]
     assert events(labels=1) == events(labels=[1]) == events(labels=np.int64(1))
-    assert events(labels=7) == []
-    assert list(TokenDataset(place, labels=7).iterate(3, shuffle=True)) == []
 
 
 @pytest.mark.parametrize(
@@ -300,8 +298,8 @@ def test_files_that_do_not_fit_together_are_refused(place, other, message):
 def test_tokens_must_be_those_that_were_asked_for(place):
     folder(place, [3])
     assert len(TokenDataset(place, tokenizer="f" * 64, vocabulary=8192)) == 3
-    with pytest.raises(DataError, match="of tokenizer ffffffffff, but abc was asked for"):
-        TokenDataset(place, tokenizer="abc")
+    with pytest.raises(DataError, match="of tokenizer ffffffffff, but abcabcabca was asked for"):
+        TokenDataset(place, tokenizer="abc" * 9)
     with pytest.raises(DataError, match="a vocabulary of 8192 ids, but 512 were asked for"):
         TokenDataset(place, vocabulary=512)
     with pytest.raises(DataError, match="no dataset 'wjets'; there are qcd"):
@@ -399,3 +397,66 @@ def test_a_release_that_is_not_whole_is_refused(release):
     )
     with pytest.raises(DataError, match="not a path inside the release"):
         TokenDataset(release)
+
+
+def test_a_tokenizer_is_named_by_itself_its_folder_or_the_digits_that_messages_show(
+    place, tmp_path
+):
+    from tests.tokenizer.test_artefact import TOKENIZER
+
+    TOKENIZER.save(tmp_path / "its folder")
+    file = write(place / "a.parquet", jets(3), metadata(tokenizer=TOKENIZER.fingerprint))
+    for named in (
+        TOKENIZER, tmp_path / "its folder", str(tmp_path / "its folder"),
+        TOKENIZER.fingerprint, TOKENIZER.fingerprint[:10],
+    ):  # fmt: skip
+        assert len(TokenDataset(file, tokenizer=named)) == 3
+    with pytest.raises(DataError, match="but eeeeeeeeee was asked for"):
+        TokenDataset(file, tokenizer="e" * 10)
+    for odd in (TOKENIZER.fingerprint[:9], tmp_path, 7, "x" * 64):
+        with pytest.raises(ConfigError, match="its folder, or ten digits"):
+            TokenDataset(file, tokenizer=odd)
+
+
+def test_labels_that_no_jet_has_are_no_empty_dataset(place):
+    folder(place, [10])
+    with pytest.raises(DataError, match="no rows of label 7"):
+        TokenDataset(place, labels=[7])
+    with pytest.raises(ConfigError, match="label 'top'; expected whole numbers"):
+        TokenDataset(place, labels=["top"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"specials": {"bos": -5}}, "bos of id -5"),
+        ({"specials": {"pad": 10**12}}, "pad of id 1000000000000"),
+    ],
+)
+def test_special_ids_far_from_the_vocabulary_are_refused(place, options, message):
+    folder(place, [3])
+    with pytest.raises(ConfigError, match=message):
+        TokenDataset(place, **options)
+
+
+@pytest.mark.parametrize(
+    "options", [{"shuffle": "no"}, {"bucket": 1}, {"drop_last": None}, {"batch_size": True}]
+)
+def test_options_of_another_type_are_refused(place, options):
+    folder(place, [3])
+    with pytest.raises(ConfigError, match=next(iter(options))):
+        TokenDataset(place).iterate(**{"batch_size": 2, **options})
+
+
+def test_what_is_no_number_of_a_jet_is_refused(place):
+    folder(place, [3])
+    dataset = TokenDataset(place)
+    with pytest.raises(TypeError, match="no number of a jet"):
+        dataset[1.5]
+    with pytest.raises(IndexError, match=r"a mask of shape \(2,\); there are 3 jets"):
+        dataset[[True, False]]
+    with pytest.raises(ConfigError, match="expected a path"):
+        TokenDataset("")
+    for batches in (-1, 3):
+        with pytest.raises(ConfigError, match="batches"):
+            dataset.iterate(2).state_dict(batches=batches)

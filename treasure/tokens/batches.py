@@ -18,6 +18,9 @@ Arrays = dict[str, NDArray[Any]]
 Numbers = NDArray[np.int64]
 
 
+_FARTHEST = 1 << 20  # a special id is from the end of the vocabulary
+
+
 @dataclass(frozen=True)
 class Specials:
     """Ids that are no codes: what is put around and after the tokens of a jet.
@@ -56,6 +59,12 @@ class Specials:
             ids = {name: vocabulary + place for place, name in enumerate(used)}
         ids.setdefault("pad", max([vocabulary - 1, *ids.values()]) + 1)
         for name, number in ids.items():
+            # below 0 is what losses leave out, which an embedding has no row for
+            if number >= vocabulary + _FARTHEST or (number < 0 and name != "pad"):
+                raise ConfigError(
+                    f"special token {name} of id {number}; an embedding has a row for every id up"
+                    f" to the largest: choose {vocabulary} or a little more"
+                )
             if 0 <= number < vocabulary:
                 raise ConfigError(
                     f"special token {name} of id {number}, which is a code (0 to {vocabulary - 1});"

@@ -1,5 +1,7 @@
 """The tokens of jets as a PyTorch dataset: by number, or as a stream of batches."""
 
+import operator
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
@@ -10,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from treasure.errors import DataError
+from treasure.errors import ConfigError, DataError
 from treasure.tokens.batches import Padding, Specials, packed, padded
 from treasure.tokens.groups import RowGroups, Wanted
 from treasure.tokens.places import token_files
@@ -54,7 +56,8 @@ class TokenDataset(Dataset[Batch]):
     cut
         Whether jets that are longer than `pad_to` lose their last tokens; else they are an error.
     tokenizer
-        Fingerprint that the tokens must have (`treasure.tokenizer.artefact.Tokenizer.fingerprint`).
+        That must have made the tokens: a `treasure.Tokenizer`, its folder, or its fingerprint, of
+        which the first ten digits will do.
     vocabulary
         Size K that the vocabulary must have.
     memory
@@ -95,7 +98,7 @@ class TokenDataset(Dataset[Batch]):
         pad_to: int | None = None,
         pad_to_multiple_of: int = 1,
         cut: bool = False,
-        tokenizer: str | None = None,
+        tokenizer: Any = None,
         vocabulary: int | None = None,
         memory: int = RowGroups.memory,
         cache: str | PathLike[str] | None = None,
@@ -111,7 +114,10 @@ class TokenDataset(Dataset[Batch]):
             source, split, wanted.datasets, cache=None if cache is None else Path(cache)
         )
         self.row_groups = RowGroups(paths, wanted, memory)
-        _must_be(self.metadata, paths[0], tokenizer, vocabulary)
+        if wanted.labels and not len(self):
+            known = ", ".join(map(str, wanted.labels))
+            raise DataError(f"{source}: no rows of label {known} (and of what else was asked for)")
+        _must_be(self.metadata, paths[0], _fingerprint(tokenizer), vocabulary)
         self.specials = Specials.of(specials, self.metadata.size)
 
     @property
@@ -150,7 +156,7 @@ class TokenDataset(Dataset[Batch]):
         if isinstance(index, (list, tuple, range, np.ndarray, torch.Tensor)) and np.ndim(index):
             return self.collate(self.rows(np.asarray(index)))
         try:
-            number = int(index)
+            number = operator.index(index)
         except (TypeError, ValueError):
             raise TypeError(f"{index!r} is no number of a jet, no slice and no list") from None
         return self._single(self.rows(np.array([number])))
@@ -236,6 +242,8 @@ class TokenDataset(Dataset[Batch]):
             If there is no such jet; negative numbers count from the end.
         """
         if numbers.dtype == bool:
+            if numbers.shape != (len(self),):
+                raise IndexError(f"a mask of shape {numbers.shape}; there are {len(self)} jets")
             numbers = np.flatnonzero(numbers)
         elif (numbers.size and numbers.dtype.kind not in "iu") or numbers.ndim != 1:
             raise TypeError(f"{numbers.dtype} of shape {numbers.shape}; expected numbers of jets")
@@ -301,11 +309,26 @@ def _several(values: Any) -> tuple[Any, ...] | None:
     return values if values is None else tuple(np.atleast_1d(np.asarray(values)).tolist())
 
 
+def _fingerprint(tokenizer: Any) -> str | None:
+    """Of what a user calls a tokenizer; perhaps its first digits alone."""
+    found = getattr(tokenizer, "fingerprint", tokenizer)
+    if found is None or (isinstance(found, str) and re.fullmatch("[0-9a-f]{10,64}", found)):
+        return found
+    if isinstance(found, (str, PathLike)) and (Path(found) / "tokenizer.json").is_file():
+        from treasure.tokenizer.saved import read_description
+
+        return str(read_description(Path(found))["fingerprint"])
+    raise ConfigError(
+        f"tokenizer {tokenizer!r}; expected a treasure.Tokenizer, its folder, or ten digits or more"
+        " of its fingerprint"
+    )
+
+
 def _must_be(
     metadata: TokenMetadata, path: Path, tokenizer: str | None, vocabulary: int | None
 ) -> None:
     """The tokens are those that the user has a model or a tokenizer for."""
-    if tokenizer is not None and metadata.tokenizer_fingerprint != tokenizer:
+    if tokenizer is not None and not metadata.tokenizer_fingerprint.startswith(tokenizer):
         raise DataError(
             f"{path}: tokens of tokenizer {metadata.tokenizer_fingerprint[:10]}, but"
             f" {tokenizer[:10]} was asked for; tokenize with that one, or load its tokens"

@@ -4,6 +4,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ class Wanted:
     def __post_init__(self) -> None:
         if self.split not in (None, *SPLITS, "unknown"):
             raise ConfigError(f"split {self.split!r}; expected {', '.join(SPLITS)} or unknown")
+        if odd := [label for label in self.labels or () if not isinstance(label, Integral)]:
+            raise ConfigError(f"label {odd[0]!r}; expected whole numbers, as in the column label")
         known = [name for name in schema().names if name != "tokens"]
         if unknown := [name for name in self.columns if name not in known]:
             raise ConfigError(f"no column {unknown[0]!r}; there are {', '.join(known)}")

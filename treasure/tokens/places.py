@@ -43,7 +43,7 @@ def token_files(
         If nothing is there, a file is there twice, or a release is not whole.
     """
     sources = [source] if isinstance(source, (str, PathLike)) else list(source)
-    if not all(isinstance(each, (str, PathLike)) for each in sources):
+    if not all(isinstance(each, (str, PathLike)) and str(each) for each in sources):
         raise ConfigError(f"{source!r}; expected a path, a URL, or a list of them")
     found: list[Path] = []
     for each in sources:

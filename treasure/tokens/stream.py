@@ -68,6 +68,9 @@ class TokenStream(IterableDataset[Batch]):
             *(("batch_size", batch_size, 1), ("shuffle_jets", 1 if window is None else window, 1)),
         ):
             _must_be_whole(name, number, least)
+        for name, flag in (("shuffle", shuffle), ("bucket", bucket), ("drop_last", drop_last)):
+            if not isinstance(flag, (bool, np.bool_)):
+                raise ConfigError(f"{name} {flag!r}; expected True or False")
         process_place(rank, world_size)
         self.dataset, self.batch_size = dataset, batch_size
         self.shuffle, self.seed, self.bucket, self.layout = shuffle, seed, bucket, layout
@@ -143,6 +146,10 @@ class TokenStream(IterableDataset[Batch]):
         """
         info = get_worker_info()
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
+        if batches is not None:
+            _must_be_whole("batches", batches, 0)
+            if batches > len(self):
+                raise ConfigError(f"batches {batches}; the epoch has {len(self)}")
         place = self._next if batches is None else batches
         return {
             "epoch": self.epoch,
@@ -249,7 +256,7 @@ class TokenStream(IterableDataset[Batch]):
 
 
 def _must_be_whole(name: str, number: Any, least: int) -> None:
-    if not isinstance(number, Integral) or number < least:
+    if not isinstance(number, Integral) or isinstance(number, bool) or number < least:
         raise ConfigError(f"{name} {number!r}; expected a whole number, at least {least}")
 
 
