@@ -17,6 +17,7 @@ from treasure.tokens.dialects import (  # noqa: F401  what a command may name
     nanoaod,
 )
 from treasure.tokens.dialects.dialect import Dialect, Options, Report
+from treasure.tokens.dialects.parquet import columns_of
 
 __all__ = ["Dialect", "Options", "Report", "export_file", "import_file"]
 
@@ -71,15 +72,38 @@ def import_file(
     if not source.exists():
         raise DataError(f"{source}: no such file or folder")
     _distinct(source, path)
-    if not -(2**31) <= (options.label or 0) < 2**31:
-        raise DataError(f"--label {options.label}: a class is a number of 32 bits")
+    if not -1 <= (options.label or 0) < 2**31:
+        raise DataError(f"--label {options.label}: a class is a number from 0 on, or -1: unknown")
     if dialect is None:
         found = [kind for kind, one in sorted(Dialect.kinds.items()) if one.recognises(source)]
         if len(found) != 1:
             known = ", ".join(sorted(Dialect.kinds))
-            raise DataError(f"{source}: cannot tell which dialect it is; say --dialect ({known})")
+            unknown = f"cannot tell which dialect it is; say --dialect ({known})"
+            raise DataError(f"{source}: {_ours(source) or unknown}")
         dialect = found[0]
-    return _dialect(dialect, options).read(source, path, options)
+    reader = _dialect(dialect, options)
+    _must_end(source, path, reader)
+    return reader.read(source, path, options)
+
+
+def _must_end(source: Path, path: Path, reader: Dialect) -> None:
+    """What is written has a name that says what it is."""
+    if source.is_dir():  # a tokenizer, which becomes a folder
+        if path.suffix in (".h5", ".hdf5", ".parquet"):
+            raise DataError(f"{path}: a tokenizer is a folder; name one without {path.suffix}")
+    elif reader.imports_to and path.suffix not in reader.imports_to:
+        raise DataError(
+            f"{path}: {reader.kind} is imported to {' or '.join(reader.imports_to)}; name the file"
+            " so"
+        )
+
+
+def _ours(source: Path) -> str | None:
+    """What to do with a file that is one of ours already."""
+    columns = set(columns_of(source))
+    if "tokens_coded" in columns:
+        return "a compressed token table of treasure; use treasure decompress"
+    return "a token table of treasure already" if {"tokens", "jet_msoftdrop"} <= columns else None
 
 
 def _dialect(kind: str, options: Options) -> Dialect:

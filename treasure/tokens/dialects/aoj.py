@@ -23,6 +23,7 @@ class AspenOpenJets(Dialect, kind="aoj"):
     """Jets of Aspen Open Jets, with class and split added."""
 
     summary: ClassVar[str] = "Aspen Open Jets: HDF5; import only, the jet table is this format"
+    imports_to: ClassVar[tuple[str, ...]] = (".h5", ".hdf5")
 
     @classmethod
     def recognises(cls, source: Path) -> bool:
@@ -48,6 +49,10 @@ class AspenOpenJets(Dialect, kind="aoj"):
             )
         if options.label is None and "label" not in own:
             report.notes.append("class -1 unless the file has a key label; give --label")
+        if options.label is not None and "label" in own:
+            report.notes.append(f"class {options.label}, whatever the file says of its jets")
+        if options.split is not None and "splits" in own:
+            report.notes.append(f"split {options.split}, whatever the file says of its jets")
         return report
 
 

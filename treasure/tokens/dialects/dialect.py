@@ -85,6 +85,9 @@ class Dialect(Plugin, family=True):
 
     summary: ClassVar[str] = ""
 
+    imports_to: ClassVar[tuple[str, ...]] = ()
+    """Endings of what an import writes; none: any."""
+
     keeps_columns: ClassVar[bool] = False
     """Whether `Options.columns` has a meaning here."""
 

@@ -78,6 +78,7 @@ class Gabbro(Dialect, kind="gabbro"):
     """Ragged tokens with start and end."""
 
     summary: ClassVar[str] = "gabbro (OmniJet-alpha): parquet, ragged tokens with start and end"
+    imports_to: ClassVar[tuple[str, ...]] = (".parquet",)
 
     @classmethod
     def recognises(cls, source: Path) -> bool:

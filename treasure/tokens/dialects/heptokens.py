@@ -56,6 +56,7 @@ class HEPTokens(Dialect, kind="heptokens"):
     keeps_columns = True
 
     summary: ClassVar[str] = "HEPTokens: parquet, 128 positions with special tokens and mask"
+    imports_to: ClassVar[tuple[str, ...]] = (".parquet",)
 
     @classmethod
     def recognises(cls, source: Path) -> bool:
@@ -165,6 +166,12 @@ class HEPTokens(Dialect, kind="heptokens"):
             report.losses.append(f"columns {', '.join(others)} (--columns FILE keeps them)")
         if "label" not in extra and options.label is None:
             report.notes.append("class -1: the file has no column label")
+        if "label" in extra and options.label is not None:
+            report.notes.append(f"class {options.label}, whatever the file says of its jets")
+        if options.tokenizer is not None:
+            report.notes.append(
+                "not checked: whether this tokenizer made the tokens (the file does not say)"
+            )
         return report
 
 

@@ -29,6 +29,7 @@ class HEPTokensNpz(Dialect, kind="heptokens-npz"):
     """Padded codes and their codebooks, as numpy arrays."""
 
     summary: ClassVar[str] = "HEPTokens: npz, codes (N, 128, Q) int16 with their codebooks"
+    imports_to: ClassVar[tuple[str, ...]] = (".parquet",)
 
     @classmethod
     def recognises(cls, source: Path) -> bool:
@@ -71,6 +72,8 @@ class HEPTokensNpz(Dialect, kind="heptokens-npz"):
         report.losses.append(
             "run, section and number of each jet, its split, pT, axis and soft-drop mass"
         )
+        if options.tokenizer is None:
+            report.notes.append("not checked: whether the codebook is that of the tokens")
         if jets_cut:
             report.losses.append(
                 f"{particles_cut:,} particles of {jets_cut:,} jets with more than {POSITIONS}"

@@ -15,6 +15,7 @@ class JetClass(Dialect, kind="jetclass"):
     """Particles and jets by JetClass's names, from a jet table or from decoded tokens."""
 
     summary: ClassVar[str] = "JetClass: parquet (import also ROOT), columns part_px … jet_label"
+    imports_to: ClassVar[tuple[str, ...]] = (".h5", ".hdf5")
 
     @classmethod
     def recognises(cls, source: Path) -> bool:

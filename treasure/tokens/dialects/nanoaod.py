@@ -24,6 +24,7 @@ class NanoAOD(Dialect, kind="nanoaod"):
     """AK8 jets of a ROOT file of CMS."""
 
     summary: ClassVar[str] = "CMS NanoAOD and PFNano: ROOT; import only, every AK8 jet"
+    imports_to: ClassVar[tuple[str, ...]] = (".h5", ".hdf5")
 
     @classmethod
     def recognises(cls, source: Path) -> bool:
