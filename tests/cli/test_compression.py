@@ -65,6 +65,7 @@ def test_inspect_says_how_tokens_were_made_compressed_or_not(tmp_path: Path):
         (("compress", "TABLE", "--variant", "order_free"), "needs the artefact of the tokenizer"),
         (("decompress", "TABLE", "-o", "x.parquet"), "no compressed token table"),
         (("compress", "nothing.parquet"), "nothing.parquet: no such file"),
+        (("compress", "TABLE", "-o", "x.txt"), "x.txt: what is written is parquet"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line(table: Path, arguments: tuple, message: str):

@@ -162,6 +162,17 @@ def test_no_flipped_bit_ever_changes_what_is_read(
     assert description == metadata()
 
 
+def test_what_is_no_parquet_file_is_called_by_its_name(tmp_path: Path):
+    (tmp_path / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n and more")
+    for name, message in (
+        ("a.h5", r"a\.h5: HDF5, such as a jet table; a token table \(parquet\) was expected"),
+        ("", r": a folder; a token table"),
+        ("missing", r"missing: no such file"),
+    ):
+        with pytest.raises(DataError, match=message):
+            TokenTable(tmp_path / name)
+
+
 def test_a_truncated_file_is_refused(tmp_path: Path):
     path = tmp_path / "a.parquet"
     write_tokens(path, rows([[1]]), metadata())

@@ -67,5 +67,7 @@ def inspect_compressed(path: Path, shown_rows: int) -> None:
 
 
 def _check_place(path: Path, output: Path) -> None:
+    if output.suffix != ".parquet":
+        raise ConfigError(f"{output}: what is written is parquet; name it .parquet")
     if path.exists() and output.exists() and path.samefile(output):
         raise ConfigError(f"{output}: the input itself; name another file with --output")

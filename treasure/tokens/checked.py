@@ -13,6 +13,8 @@ from treasure.store import fingerprint
 
 __all__ = ["CheckedParquet", "checked_description"]
 
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
 
 class CheckedParquet:
     """Reader of such a file; a subclass reads its description and its row groups.
@@ -34,10 +36,16 @@ class CheckedParquet:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not self.path.is_file():
-            raise DataError(f"{self.path}: no such file; {self.called} was expected")
+            found = "a folder" if self.path.is_dir() else "no such file"
+            raise DataError(f"{self.path}: {found}; {self.called} was expected")
         try:
             self._file = pq.ParquetFile(self.path, page_checksum_verification=True)
         except (pa.ArrowException, OSError, ValueError) as error:
+            with self.path.open("rb") as file:
+                if file.read(len(_HDF5)) == _HDF5:
+                    raise DataError(
+                        f"{self.path}: HDF5, such as a jet table; {self.called} was expected"
+                    ) from None
             raise DataError(f"{self.path}: not a whole parquet file ({error})") from error
         try:
             self._describe()
