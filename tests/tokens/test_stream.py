@@ -100,6 +100,28 @@ def test_ranks_share_the_jets_in_equal_numbers_of_batches(place, ranks, size, sh
     assert len({len(part) for part in parts}) == 1
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_size": 122, "drop_last": True},
+        {"batch_size": 61, "drop_last": True, "rank": 1, "world_size": 2},
+        {"batch_size": 8, "rank": 0, "world_size": 122},
+    ],
+)
+def test_an_epoch_without_a_batch_warns(place, options):
+    said = f"no batch in an epoch: 121 jets, batch_size {options['batch_size']}, rank"
+    with pytest.warns(UserWarning, match=said):
+        assert list(stream(place, **options)) == []
+
+
+def test_an_epoch_with_a_batch_does_not_warn(place, recwarn):
+    assert len(list(stream(place, 121, drop_last=True))) == 1
+    finished = stream(place)
+    finished.load_state_dict(finished.state_dict(batches=len(finished)))
+    assert list(finished) == []
+    assert not [each for each in recwarn if "no batch" in str(each.message)]
+
+
 def test_epochs_differ_and_come_again(place):
     source = stream(place)
     first = events(source)

@@ -218,6 +218,11 @@ class TokenDataset(Dataset[Batch]):
         rank, world_size
             Number of this process and how many there are; by default those of
             ``torch.distributed``, or of ``RANK`` and ``WORLD_SIZE``.
+
+        Warns
+        -----
+        UserWarning
+            When a pass begins that has no batch, as with `drop_last` and fewer jets than a batch.
         """
         return TokenStream(
             self,

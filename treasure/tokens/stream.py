@@ -1,5 +1,6 @@
 """Batches of a token dataset, one after the other: shuffled, divided, and resumed in the middle."""
 
+import warnings
 from collections.abc import Iterator
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
@@ -108,6 +109,12 @@ class TokenStream(IterableDataset[Batch]):
         info = get_worker_info()
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
         order = self._order()
+        if not order.batches and worker == 0:
+            warnings.warn(
+                f"no batch in an epoch: {sum(order.sizes)} jets, batch_size {self.batch_size},"
+                f" rank {order.rank} of {order.processes}, drop_last {bool(self.drop_last)}",
+                stacklevel=2,
+            )
         if self._own is not None:
             own, self._own = self._own, None
             if (own["worker"], own["workers"]) != (worker, workers):
