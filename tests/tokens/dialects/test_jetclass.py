@@ -324,8 +324,11 @@ def test_an_import_takes_what_is_known_of_the_tokenizer(
 ):
     table, directory = tokenized
     out, back = tmp_path / "ZJetsToNuNu_a.parquet", tmp_path / "back.parquet"
-    export_file(table, out, "gabbro", Options(tokenizer=directory))
-    import_file(out, back, options=Options(tokenizer=directory))
+    exported = export_file(table, out, "gabbro", Options(tokenizer=directory))
+    assert not any("not checked" in note for note in exported.notes)
+    imported = import_file(out, back, options=Options(tokenizer=directory))
+    said = "not checked: whether this tokenizer made the tokens (the file does not say)"
+    assert said in imported.notes
     again = tmp_path / "a.npz"
     export_file(back, again, "heptokens-npz", Options(tokenizer=directory))
     codebook = np.load(directory / "codebook.npz")["codebook"]
@@ -344,3 +347,24 @@ def test_tables_without_jets_are_exported_and_imported(
         import_file(tmp_path / "a.parquet", tmp_path / "a.h5")
         with JetTable(tmp_path / "a.h5") as table:
             assert len(table) == 0
+
+
+def test_lost_columns_and_particles_that_were_counted_but_are_not_there_are_said(tmp_path: Path):
+    source, out = jet_table(tmp_path / "own.h5", [3, 150, 7]), tmp_path / "a.parquet"
+    with h5py.File(source, "a") as file:
+        file["jet_tagging"][:, 0] = [3, 163, 8]
+    report = export_file(source, out, "jetclass")
+    said = "14 particles of 2 jets, which nConstituents counts, are not in the table"
+    assert any(note.startswith(said) for note in report.notes)
+    rows = pq.read_table(out)
+    rows = rows.set_column(
+        rows.column_names.index("jet_nparticles"), "jet_nparticles", pa.array([3, 163, 8])
+    )
+    for name in "abcdefgh":
+        rows = rows.append_column(f"aux_{name}", pa.array([0, 1, 2]))
+    pq.write_table(rows, out)
+    report = import_file(out, tmp_path / "a.h5")
+    said = "14 particles of 2 jets, which jet_nparticles counts, are not in the file"
+    assert said in report.notes
+    lost = ", ".join(f"aux_{name}" for name in "abcdefgh")
+    assert f"columns {lost}, jet_energy, jet_index" in report.losses

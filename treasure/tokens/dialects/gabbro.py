@@ -186,6 +186,10 @@ class Gabbro(Dialect, kind="gabbro"):
                 table.write(TokenBlock(ids, counts, np.full(len(counts), label), event))
         if said:
             table.report.notes.append(said)
+        if options.tokenizer is not None:
+            table.report.notes.append(
+                "not checked: whether this tokenizer made the tokens (the file does not say)"
+            )
         return table.report
 
 

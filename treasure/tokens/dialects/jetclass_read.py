@@ -55,7 +55,7 @@ def read_jetclass(source: Path, path: Path, options: Options) -> Report:
             for n in ("jet_pt", "jet_eta", "jet_phi", *JETS, "jet_label", "split", *_IDENTITY)
             if n in present
         ]
-        counted = {"cut_jets": 0, "cut_particles": 0, "sorted": 0}
+        counted = {"cut_jets": 0, "cut_particles": 0, "sorted": 0, "short": 0, "missing": 0}
 
         def chunks() -> Iterator[JetChunk]:
             for first, block in file.blocks(lists, [*scalars, *classes.values()]):
@@ -67,14 +67,18 @@ def read_jetclass(source: Path, path: Path, options: Options) -> Report:
 
         attributes = described(source, options, "jetclass") | {"absent_columns": absent}
         write_imported(path, chunks(), rows=file.rows, slots=_SLOTS, attributes=attributes)
-    used = {*lists, *scalars, *classes.values(), "part_deta", "part_dphi", "jet_energy"}
+    used = {*lists, *scalars, *classes.values(), "part_deta", "part_dphi"}
     if others := sorted(present - used):
-        shown = ", ".join(others[:6]) + (", …" if len(others) > 6 else "")
-        report.losses.append(f"{len(others)} columns ({shown})")
+        report.losses.append(f"column{'s' * (len(others) > 1)} {', '.join(others)}")
     if counted["cut_jets"]:
         report.losses.append(
             f"{counted['cut_particles']:,} particles, the softest, of {counted['cut_jets']:,} jets"
             f" with more than {_SLOTS}"
+        )
+    if counted["short"]:
+        report.notes.append(
+            f"{counted['missing']:,} particles of {counted['short']:,} jets, which jet_nparticles"
+            " counts, are not in the file"
         )
     if counted["sorted"]:
         report.notes.append(f"particles of {counted['sorted']:,} jets were sorted by pt")
@@ -168,6 +172,10 @@ def _chunk(
     over = np.maximum(counts - _SLOTS, 0)
     counted["cut_jets"] += int((over > 0).sum())
     counted["cut_particles"] += int(over.sum())
+    if "jet_nparticles" in block:
+        missing = np.maximum(block["jet_nparticles"] - counts, 0)
+        counted["short"] += int((missing > 0).sum())
+        counted["missing"] += int(np.nan_to_num(missing).sum())
     jets = _jet_columns(block, momenta, counts)
     bad = ~np.isfinite(jets).all(axis=1)
     refuse(bad, "has a value of its jet that is NaN or infinite", np.arange(n))

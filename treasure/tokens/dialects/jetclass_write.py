@@ -100,8 +100,9 @@ def _write(parts: Iterator[_Jets], path: Path, options: Options, report: Report)
     )
     names = ["part_charge", "part_pdgId", "part_puppiWeight", *TRACK, *FLAGS, *JETS]
     if absent := [name for name in names if name not in found.names]:
-        report.losses.append(f"no columns {', '.join(absent)}: nothing says them")
-    without_track = without_axis = 0
+        plural = "s" * (len(absent) > 1)
+        report.losses.append(f"column{plural} {', '.join(absent)}: nothing says what is in them")
+    without_track = without_axis = short = missing_particles = 0
     with parquet_writer(path, found) as writer:
         for part in chain([first], parts):
             if len(part.counts):
@@ -109,9 +110,17 @@ def _write(parts: Iterator[_Jets], path: Path, options: Options, report: Report)
             report.jets += len(part.counts)
             report.particles += len(part.momenta)
             without_axis += int((part.kinematics[:, 0] < 0).sum())
+            missing_of = np.maximum(part.tagging["nConstituents"] - part.counts, 0)
+            short += int((missing_of > 0).sum())
+            missing_particles += int(np.nan_to_num(missing_of).sum())
             if "charge" in part.other and "d0Err" in part.other:
                 missing = (part.other["charge"] != 0) & (part.other["d0Err"] == -1)
                 without_track += int(missing.sum())
+    if short:
+        report.notes.append(
+            f"{missing_particles:,} particles of {short:,} jets, which nConstituents counts, are"
+            " not in the table; jet_nparticles counts those that are written"
+        )
     if without_axis:
         report.notes.append(
             f"pt and axis of {without_axis:,} jets are not known: those of the sum of their"
