@@ -62,7 +62,7 @@ class TrainComparedTokenizer(OneTokenizer):
     there is one. A killed training goes on from its last checkpoint.
     """
 
-    schema = 2
+    schema = 3
 
     @property
     def datasets(self) -> list[str]:

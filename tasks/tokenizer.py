@@ -14,7 +14,7 @@ class TrainTokenizer(TreasureTask):
     Takes a GPU where there is one. A killed training goes on from its last epoch.
     """
 
-    schema = 2
+    schema = 3
 
     @property
     def datasets(self) -> list[str]:

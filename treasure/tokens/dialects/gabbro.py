@@ -27,6 +27,7 @@ from treasure.tokens.dialects.parquet import (
     parquet_writer,
 )
 from treasure.tokens.dialects.vocabulary import (
+    BELIEVED,
     check_table,
     codebook_of,
     known_of,
@@ -187,9 +188,7 @@ class Gabbro(Dialect, kind="gabbro"):
         if said:
             table.report.notes.append(said)
         if options.tokenizer is not None:
-            table.report.notes.append(
-                "not checked: whether this tokenizer made the tokens (the file does not say)"
-            )
+            table.report.notes.append(BELIEVED)
         return table.report
 
 

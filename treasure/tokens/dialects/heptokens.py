@@ -35,7 +35,7 @@ from treasure.tokens.dialects.parquet import (
     parquet_writer,
     whole_numbers,
 )
-from treasure.tokens.dialects.vocabulary import check_table, known_of, vocabulary_size
+from treasure.tokens.dialects.vocabulary import BELIEVED, check_table, known_of, vocabulary_size
 from treasure.tokens.table import TokenTable
 
 __all__ = ["HEPTokens"]
@@ -169,9 +169,7 @@ class HEPTokens(Dialect, kind="heptokens"):
         if "label" in extra and options.label is not None:
             report.notes.append(f"class {options.label}, whatever the file says of its jets")
         if options.tokenizer is not None:
-            report.notes.append(
-                "not checked: whether this tokenizer made the tokens (the file does not say)"
-            )
+            report.notes.append(BELIEVED)
         return report
 
 

@@ -15,6 +15,7 @@ from treasure.tokens.dialects.dialect import UNKNOWN, Options
 from treasure.tokens.table import TokenTable
 
 __all__ = [
+    "BELIEVED",
     "Known",
     "check_table",
     "codebook_of",
@@ -22,6 +23,9 @@ __all__ = [
     "load_tokenizer",
     "vocabulary_size",
 ]
+
+BELIEVED = "not checked: whether this tokenizer made the tokens (the file does not say)"
+"""Note of an import that was given a tokenizer, from a format that names none."""
 
 _CODEBOOKS = ("codebook", "codebook_effective", "codebooks")
 
