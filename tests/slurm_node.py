@@ -127,7 +127,9 @@ class SlurmNode:
         _wait_for(lambda: saved.exists() and saved.stat().st_mtime_ns > since, "its state", self)
 
     def heal(self) -> None:
-        """Take away the mark of a node on which something went wrong."""
+        """Bring back a controller that was killed; take away the mark of a node in trouble."""
+        if "slurmctld" not in self._daemons:
+            self.start_controller()
         if "drain" in self.state():
             self("scontrol", "update", f"NodeName={_host()}", "State=RESUME")
 
@@ -191,7 +193,7 @@ def _free_ports(number: int) -> list[int]:
 
 
 def _wait_for(condition, name: str, node: SlurmNode) -> None:
-    for _ in range(300):
+    for _ in range(1200):
         if condition():
             return
         time.sleep(0.1)
