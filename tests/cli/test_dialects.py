@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -9,6 +10,7 @@ from tests.cli.jet_files import in_process, treasure
 from tests.tokens.dialects.toys import codes, token_table
 from treasure.cli.dialects import parse_names
 from treasure.errors import DataError
+from treasure.tokens.dialects import Options, export_file, import_file
 from treasure.tokens.table import read_tokens
 
 
@@ -94,3 +96,41 @@ def test_exports_have_page_checksums(table: Path, tmp_path: Path):
     out.write_bytes(bytes(data))
     run = in_process("import", out, tmp_path / "t.parquet")
     assert isinstance(run.exception, DataError) and "damaged" in str(run.exception)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "given", "option"),
+    [
+        ("aoj", ("--tree", "x"), "--tree"),
+        ("aoj", ("--name", "0=QCD"), "--name"),
+        ("jetclass", ("--vocabulary", "5"), "--vocabulary"),
+        ("nanoaod", ("--codebook", "x.npz"), "--codebook"),
+        ("heptokens", ("--tree", "x"), "--tree"),
+        ("heptokens-npz", ("--name", "0=QCD"), "--name"),
+        ("gabbro", ("--columns", "x.parquet"), "--columns"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    table: Path, tmp_path: Path, dialect: str, given: tuple[str, str], option: str
+):
+    run = in_process("import", table, tmp_path / "x.h5", "--dialect", dialect, *given)
+    assert isinstance(run.exception, DataError)
+    assert str(run.exception).startswith(f"{option} means nothing to an import of {dialect};")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
+
+
+def test_an_export_refuses_options_that_would_do_nothing(table: Path, tmp_path: Path):
+    run = in_process("export", table, tmp_path / "x.parquet", "--dialect", "heptokens",
+                     "--name", "0=QCD")  # fmt: skip
+    assert str(run.exception) == "--name means nothing to an export to heptokens; leave it out"
+
+
+def test_jets_that_fill_the_room_of_a_format_are_counted(table: Path, tmp_path: Path):
+    book, npz = tmp_path / "book.npz", tmp_path / "a.npz"
+    np.savez(book, codebooks=np.zeros((1, 64, 3), np.float32))
+    export_file(table, npz, "heptokens-npz", Options(codebook=book))
+    gabbro = tmp_path / "ZJetsToNuNu_a.parquet"
+    export_file(table, gabbro, "gabbro")
+    for source in (npz, gabbro):
+        report = import_file(source, tmp_path / "t.parquet", options=Options(vocabulary=64))
+        assert sum(n.startswith("2 jets have 128 particles, as many as") for n in report.notes) == 1

@@ -4,6 +4,7 @@ A dialect is one class, ``class Mine(Dialect, kind="mine")`` with `write` and `r
 own is named ``package.module:Class``.
 """
 
+from dataclasses import fields
 from pathlib import Path
 
 from treasure.errors import DataError
@@ -43,7 +44,9 @@ def export_file(source: Path, path: Path, dialect: str, options: Options | None 
     """
     options = options or Options()
     _distinct(source, path)
-    return _dialect(dialect, options).write(source, path, options)
+    writer = lookup(Dialect, dialect)()
+    _meaningful(options, writer.writes, f"an export to {dialect}")
+    return writer.write(source, path, options)
 
 
 def import_file(
@@ -81,7 +84,8 @@ def import_file(
             unknown = f"cannot tell which dialect it is; say --dialect ({known})"
             raise DataError(f"{source}: {_ours(source) or unknown}")
         dialect = found[0]
-    reader = _dialect(dialect, options)
+    reader = lookup(Dialect, dialect)()
+    _meaningful(options, reader.reads, f"an import of {dialect}")
     _must_end(source, path, reader)
     return reader.read(source, path, options)
 
@@ -106,11 +110,13 @@ def _ours(source: Path) -> str | None:
     return "a token table of treasure already" if {"tokens", "jet_msoftdrop"} <= columns else None
 
 
-def _dialect(kind: str, options: Options) -> Dialect:
-    found = lookup(Dialect, kind)
-    if options.columns is not None and not found.keeps_columns:
-        raise DataError(f"--columns {options.columns}: {kind} has no other columns; leave it out")
-    return found()
+def _meaningful(options: Options, meaning: frozenset[str] | None, what: str) -> None:
+    """No option is given that would do nothing."""
+    for one in fields(options):
+        given = getattr(options, one.name) not in (None, {})
+        if given and meaning is not None and one.name not in meaning:
+            option = "name" if one.name == "names" else one.name
+            raise DataError(f"--{option} means nothing to {what}; leave it out")
 
 
 def _distinct(source: Path, path: Path) -> None:

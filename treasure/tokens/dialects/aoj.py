@@ -12,7 +12,7 @@ from treasure.jets.imported import write_imported
 from treasure.jets.splits import SPLITS, assign_split
 from treasure.jets.table import JetChunk, JetTable
 from treasure.store import checksums
-from treasure.tokens.dialects.dialect import UNKNOWN, Dialect, Options, Report
+from treasure.tokens.dialects.dialect import OF_JETS, UNKNOWN, Dialect, Options, Report
 
 __all__ = ["AspenOpenJets", "described", "with_split"]
 
@@ -24,6 +24,7 @@ class AspenOpenJets(Dialect, kind="aoj"):
 
     summary: ClassVar[str] = "Aspen Open Jets: HDF5; import only, the jet table is this format"
     imports_to: ClassVar[tuple[str, ...]] = (".h5", ".hdf5")
+    reads: ClassVar[frozenset[str]] = OF_JETS
 
     @classmethod
     def recognises(cls, source: Path) -> bool:

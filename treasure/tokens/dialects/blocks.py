@@ -162,6 +162,8 @@ class TokenImport:
         Of the tokenizer, where it is known.
     event_known
         Whether the file says the event of a jet; else its rows are counted.
+    room
+        Particles of a jet that the format has room for, where it does not say which jets were cut.
     """
 
     def __init__(
@@ -175,9 +177,10 @@ class TokenImport:
         features: tuple[str, ...] = (),
         fingerprint: str = UNKNOWN,
         event_known: bool = False,
+        room: int | None = None,
     ) -> None:
         self._source, self._options, self._size = source, options, size
-        self._codebooks = codebooks
+        self._codebooks, self._room, self._full = codebooks, room, 0
         metadata = TokenMetadata(
             dataset=options.dataset or source.stem,
             tokenizer_fingerprint=fingerprint,
@@ -195,6 +198,11 @@ class TokenImport:
 
     def __exit__(self, *failure: object) -> None:
         self._writer.__exit__(*failure)  # type: ignore[arg-type]
+        if self._full:
+            self.report.notes.append(
+                f"{self._full:,} jets have {self._room} particles, as many as the format has room"
+                " for, and may have lost more"
+            )
 
     def write(self, block: TokenBlock) -> None:
         """Add jets; codes outside the vocabulary are refused."""
@@ -220,6 +228,8 @@ class TokenImport:
                 }
             )
         )
+        if self._room is not None:
+            self._full += int((block.counts >= self._room).sum())
         self.report.jets += n
         self.report.particles += len(block.ids)
 

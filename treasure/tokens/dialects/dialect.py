@@ -8,10 +8,16 @@ from typing import ClassVar, Literal
 from treasure.errors import DataError
 from treasure.plugins import Plugin
 
-__all__ = ["UNKNOWN", "Dialect", "Options", "Report"]
+__all__ = ["OF_JETS", "OF_TOKENS", "UNKNOWN", "Dialect", "Options", "Report"]
 
 UNKNOWN = "unknown"
 """Split, or tokenizer fingerprint, of what a file does not say."""
+
+OF_JETS = frozenset({"label", "dataset", "split"})
+"""Names of `Options` that say what a file of jets does not."""
+
+OF_TOKENS = OF_JETS | {"tokenizer", "codebook", "vocabulary"}
+"""The same for a file of tokens."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +94,11 @@ class Dialect(Plugin, family=True):
     imports_to: ClassVar[tuple[str, ...]] = ()
     """Endings of what an import writes; none: any."""
 
-    keeps_columns: ClassVar[bool] = False
-    """Whether `Options.columns` has a meaning here."""
+    reads: ClassVar[frozenset[str] | None] = None
+    """Names of the `Options` that mean something to an import; others are refused. None: all do."""
+
+    writes: ClassVar[frozenset[str] | None] = None
+    """The same for an export."""
 
     @classmethod
     def recognises(cls, source: Path) -> bool:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from treasure.errors import DataError
 from treasure.store import canonical_json
 from treasure.tokens.dialects.blocks import TokenBlock, TokenImport, cut, token_blocks
-from treasure.tokens.dialects.dialect import Dialect, Options, Report
+from treasure.tokens.dialects.dialect import OF_TOKENS, Dialect, Options, Report
 from treasure.tokens.dialects.parquet import (
     ParquetBlocks,
     RowGroups,
@@ -80,6 +80,8 @@ class Gabbro(Dialect, kind="gabbro"):
 
     summary: ClassVar[str] = "gabbro (OmniJet-alpha): parquet, ragged tokens with start and end"
     imports_to: ClassVar[tuple[str, ...]] = (".parquet",)
+    reads: ClassVar[frozenset[str]] = OF_TOKENS | {"names"}
+    writes: ClassVar[frozenset[str]] = frozenset({"tokenizer", "codebook", "names"})
 
     @classmethod
     def recognises(cls, source: Path) -> bool:
@@ -171,6 +173,7 @@ class Gabbro(Dialect, kind="gabbro"):
                 size=size,
                 features=known.features or _FEATURES,
                 fingerprint=known.fingerprint,
+                room=MOST_PARTICLES,
             ) as table,
         ):
             if file.schema.names != [""]:

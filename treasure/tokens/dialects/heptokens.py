@@ -19,7 +19,7 @@ from treasure.errors import DataError
 from treasure.store import read_json, write_text
 from treasure.tokens.dialects.blocks import TokenBlock, TokenImport, token_blocks
 from treasure.tokens.dialects.columns import kept_columns
-from treasure.tokens.dialects.dialect import Dialect, Options, Report
+from treasure.tokens.dialects.dialect import OF_TOKENS, Dialect, Options, Report
 from treasure.tokens.dialects.heptokens_sequence import (
     POSITIONS,
     codes_of,
@@ -53,10 +53,10 @@ _NAMES = {
 class HEPTokens(Dialect, kind="heptokens"):
     """Rows of equal length with special tokens, mask and types."""
 
-    keeps_columns = True
-
     summary: ClassVar[str] = "HEPTokens: parquet, 128 positions with special tokens and mask"
     imports_to: ClassVar[tuple[str, ...]] = (".parquet",)
+    reads: ClassVar[frozenset[str]] = OF_TOKENS | {"columns"}
+    writes: ClassVar[frozenset[str]] = frozenset({"tokenizer", "codebook", "columns"})
 
     @classmethod
     def recognises(cls, source: Path) -> bool:

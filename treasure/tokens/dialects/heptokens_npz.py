@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from treasure.errors import DataError
 from treasure.tokens.dialects.blocks import TokenBlock, TokenImport, cut, token_blocks
-from treasure.tokens.dialects.dialect import UNKNOWN, Dialect, Options, Report
+from treasure.tokens.dialects.dialect import OF_TOKENS, UNKNOWN, Dialect, Options, Report
 from treasure.tokens.dialects.npz import NpzReader, NpzWriter
 from treasure.tokens.dialects.parquet import whole_numbers
 from treasure.tokens.dialects.vocabulary import check_table, known_of, vocabulary_size
@@ -30,6 +30,8 @@ class HEPTokensNpz(Dialect, kind="heptokens-npz"):
 
     summary: ClassVar[str] = "HEPTokens: npz, codes (N, 128, Q) int16 with their codebooks"
     imports_to: ClassVar[tuple[str, ...]] = (".parquet",)
+    reads: ClassVar[frozenset[str]] = OF_TOKENS
+    writes: ClassVar[frozenset[str]] = frozenset({"tokenizer", "codebook"})
 
     @classmethod
     def recognises(cls, source: Path) -> bool:
@@ -128,6 +130,7 @@ class HEPTokensNpz(Dialect, kind="heptokens-npz"):
                 features=known.features,
                 fingerprint=known.fingerprint,
                 event_known="eventNumber" in file,
+                room=shape[1],
             ) as table:
                 for first, indices in file.blocks("indices"):
                     ids, counts = _unpadded(indices, str(source), first)

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from treasure.errors import DataError
 from treasure.plugins import lookup
-from treasure.tokens.dialects.dialect import Dialect, Options, Report
+from treasure.tokens.dialects.dialect import OF_JETS, Dialect, Options, Report
 from treasure.tokens.dialects.parquet import columns_of
 
 __all__ = ["JetClass"]
@@ -16,6 +16,8 @@ class JetClass(Dialect, kind="jetclass"):
 
     summary: ClassVar[str] = "JetClass: parquet (import also ROOT), columns part_px … jet_label"
     imports_to: ClassVar[tuple[str, ...]] = (".h5", ".hdf5")
+    reads: ClassVar[frozenset[str]] = OF_JETS | {"names", "tree"}
+    writes: ClassVar[frozenset[str]] = frozenset({"tokenizer", "codebook", "names"})
 
     @classmethod
     def recognises(cls, source: Path) -> bool:

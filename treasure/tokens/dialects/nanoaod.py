@@ -12,7 +12,7 @@ from treasure.config.dataset import Dataset
 from treasure.config.selection import Selection
 from treasure.config.splits import Splits
 from treasure.errors import DataError
-from treasure.tokens.dialects.dialect import Dialect, Options, Report
+from treasure.tokens.dialects.dialect import OF_JETS, Dialect, Options, Report
 
 __all__ = ["NanoAOD"]
 
@@ -25,6 +25,7 @@ class NanoAOD(Dialect, kind="nanoaod"):
 
     summary: ClassVar[str] = "CMS NanoAOD and PFNano: ROOT; import only, every AK8 jet"
     imports_to: ClassVar[tuple[str, ...]] = (".h5", ".hdf5")
+    reads: ClassVar[frozenset[str]] = OF_JETS | {"tree"}
 
     @classmethod
     def recognises(cls, source: Path) -> bool:
