@@ -6,11 +6,19 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.terminal import Terminal
 
 HOME = Path(__file__).resolve().parents[1]
 SHARED = HOME.parent / "shared"
+
+# No example of a property has a time to keep to; what the command line chose stays.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+if settings.get_current_profile_name() == "default":
+    settings.load_profile("any machine")
 
 # What setup.sh sets, for a pytest that was started without it.
 os.environ.setdefault("TREASURE_HOME", str(HOME))

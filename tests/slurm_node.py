@@ -37,13 +37,16 @@ SelectTypeParameters=CR_Core_Memory
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
-MinJobAge=300
+MinJobAge=86400
+MessageTimeout=60
+BatchStartTimeout=120
+SlurmdParameters=config_overrides
 KillWait=2
 SchedulerParameters=sched_interval=1,sched_min_interval=1,batch_sched_delay=1
 ReturnToService=2
 MailProg=/bin/true
 MpiDefault=none
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=12000 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=12000 State=UNKNOWN
 PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -92,7 +95,6 @@ class SlurmNode:
                 directory=self.directory,
                 controller_port=controller_port,
                 node_port=node_port,
-                cpus=os.cpu_count(),
             )
         )
         key = self.directory / "munge.key"
@@ -128,7 +130,8 @@ class SlurmNode:
 
     def heal(self) -> None:
         """Bring back a controller that was killed; take away the mark of a node in trouble."""
-        if "slurmctld" not in self._daemons:
+        daemon = self._daemons.get("slurmctld")
+        if daemon is None or daemon.poll() is not None:
             self.start_controller()
         if "drain" in self.state():
             self("scontrol", "update", f"NodeName={_host()}", "State=RESUME")

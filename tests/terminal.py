@@ -35,7 +35,7 @@ class Terminal:
         self.store = store
         self.environment = os.environ | {"TREASURE_STORE": str(store), "COLUMNS": "120"}
 
-    def __call__(self, *command: str, timeout: float = 600) -> Run:
+    def __call__(self, *command: str, timeout: float = 1500) -> Run:
         done = subprocess.run(
             command, env=self.environment, text=True, timeout=timeout,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -53,7 +53,7 @@ def test_every_block_of_the_tutorial_runs(copy):
     script = script_of(TUTORIAL.read_text())
     assert script.count("== line") >= 12
     run = subprocess.run(
-        ["bash", "-c", script], cwd=copy, env=environment, text=True, timeout=550,
+        ["bash", "-c", script], cwd=copy, env=environment, text=True, timeout=1700,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     print(run.stdout)

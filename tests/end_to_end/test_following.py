@@ -96,7 +96,9 @@ def left_on(written):
 
 
 def test_a_terminal_shows_a_table_while_a_run_goes_on_and_its_lines_afterwards(terminal):
-    code, written = on_a_terminal(terminal, *COMMAND)
+    # so much work that it is seen on any machine
+    command = (*COMMAND, "--set", "datasets.qcd.source.events_per_file=600")
+    code, written = on_a_terminal(terminal, *command)
     assert code == 0, written
     left = left_on(written)
     for summary in SUMMARIES:
@@ -105,7 +107,7 @@ def test_a_terminal_shows_a_table_while_a_run_goes_on_and_its_lines_afterwards(t
     assert AT_WORK in uncoloured(written) and "branches" in written
     assert written.rfind(SHOW_CURSOR) > written.rfind(HIDE_CURSOR) >= 0
 
-    code, again = on_a_terminal(terminal, *COMMAND)
+    code, again = on_a_terminal(terminal, *command)
     assert code == 0 and "nothing to do" in again and "\x1b" not in again
 
 
@@ -116,10 +118,15 @@ def test_a_terminal_without_a_table_has_plain_lines(terminal, how):
     assert all(re.search(summary, written, re.MULTILINE) for summary in SUMMARIES)
 
 
+def results_in(text):
+    """Lines, less those that a slow machine writes of how far it is."""
+    return [line for line in text.splitlines() if not re.search(r"\(\d+%\), .+ left$", line)]
+
+
 def test_what_is_not_a_terminal_has_plain_lines_and_nothing_else(terminal):
     run = terminal(*COMMAND)
     assert run.code == 0
-    assert len(run.text.splitlines()) == 3 and "\x1b" not in run.text
+    assert len(results_in(run.text)) == 3 and "\x1b" not in run.text
     assert all(re.search(summary, run.text, re.MULTILINE) for summary in SUMMARIES)
 
 
@@ -141,7 +148,7 @@ def test_no_progress_record_is_in_a_manifest_and_none_is_left_of_complete_branch
 def test_a_place_where_no_record_can_be_written_changes_nothing(terminal):
     (terminal.store / ".progress").write_text("in the way")
     run = terminal(*COMMAND)
-    assert run.code == 0 and len(run.text.splitlines()) == 3, run.text
+    assert run.code == 0 and len(results_in(run.text)) == 3, run.text
     asked = terminal("treasure", "status")
     assert asked.code == 1 and "no run is recorded" in asked.text
 
@@ -150,7 +157,7 @@ def test_a_place_where_no_record_can_be_written_changes_nothing(terminal):
 def test_a_run_that_is_ended_leaves_the_terminal_clean_and_a_status(terminal, number):
     sent = []
     # so much work that it is seen on any machine
-    command = (*COMMAND, "--set", "datasets.qcd.source.events_per_file=300")
+    command = (*COMMAND, "--set", "datasets.qcd.source.events_per_file=1000")
 
     def act(so_far, process):
         if AT_WORK in so_far and not sent:
@@ -169,8 +176,9 @@ def test_status_of_a_run_that_goes_on_that_was_killed_and_that_is_complete(termi
     none = terminal("treasure", "status")
     assert none.code == 1 and "no run is recorded" in none.text and "Traceback" not in none.text
 
+    longer = ("--set", "datasets.qcd.source.events_per_file=3000")  # seen on any machine
     process = subprocess.Popen(
-        COMMAND, env=terminal.environment, start_new_session=True,
+        [*COMMAND, *longer], env=terminal.environment, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 
@@ -284,13 +292,18 @@ def test_the_central_scheduler_knows_the_run_and_its_page_shows_it(terminal, sch
         env=terminal.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     halfway = wait_for(
-        lambda: [t for t in task_list(scheduler).values() if t.get("progress_percentage")], 300
+        lambda: [
+            task
+            for task in task_list(scheduler).values()
+            if task.get("progress_percentage") and task.get("status_message")
+        ],
+        600,
     )
     assert halfway[0]["status"] == "RUNNING" and 0 < halfway[0]["progress_percentage"] < 100
     assert re.match(r"[\d,]+/1,500 \(\d+%\), \d+ s left", halfway[0]["status_message"])
     assert set(halfway[0]["params"]) >= {"version", "config", "dataset", "branch"}
     assert "log_file" not in halfway[0]["params"]
-    text, _ = process.communicate(timeout=300)
+    text, _ = process.communicate(timeout=1200)
     assert process.returncode == 0, text
     tasks = task_list(scheduler)
     assert {t["status"] for t in tasks.values()} == {"DONE"}
@@ -321,7 +334,7 @@ def test_commands_that_share_a_scheduler_do_not_disturb_each_other(terminal, sch
             )
             for store in stores
         ]  # fmt: skip
-        told = [process.communicate(timeout=300)[0] for process in processes]
+        told = [process.communicate(timeout=1200)[0] for process in processes]
         assert [process.returncode for process in processes] == [0] * len(stores), told
         return told
 
@@ -348,7 +361,7 @@ def test_a_scheduler_that_dies_is_one_clear_error(terminal, tmp_path):
         )  # fmt: skip
         wait_for(lambda: any(t["status"] == "RUNNING" for t in task_list(address).values()))
         scheduler_process.kill()
-        text, _ = process.communicate(timeout=300)
+        text, _ = process.communicate(timeout=1200)
     assert process.returncode == 40
     assert "Traceback" not in text and "NoneType" not in text
     assert text.count("the scheduler does not answer; asking again") <= 3  # of each process

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -82,7 +83,7 @@ class Started:
         """What it has said."""
         return self._output.read_text()
 
-    def wait_until(self, what: Callable[[], object], seconds: float = 90.0) -> bool:
+    def wait_until(self, what: Callable[[], object], seconds: float = 400.0) -> bool:
         """Whether something came true before the command ended."""
         limit = time.monotonic() + seconds
         while not what():
@@ -92,10 +93,14 @@ class Started:
             time.sleep(0.005)
         return True
 
-    def finish(self, seconds: float = 300.0) -> int:
+    def finish(self, seconds: float = 900.0) -> int:
         """Its exit status; all of its processes are gone by then, or soon after."""
-        status = self.process.wait(seconds)
-        limit = time.monotonic() + 20
+        try:
+            status = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            raise AssertionError(f"no end in {seconds} s:\n{self.text}") from None
+        limit = time.monotonic() + 120
         while self.processes():
             assert time.monotonic() < limit, f"left behind: {self.processes()}\n{self.text}"
             time.sleep(0.02)

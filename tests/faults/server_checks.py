@@ -26,12 +26,12 @@ class Server:
             ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "xrootd", "-c",
              str(FOLDER / "xrd.cfg"), "-l", str(FOLDER / "run" / "log"), "-n", "t", "-I", "v4"]
         )  # fmt: skip
-        for _ in range(200):
+        for _ in range(1200):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", PORT)) == 0:
                     return
             time.sleep(0.05)
-        raise AssertionError("no server within 10 s")
+        raise AssertionError("no server within 60 s")
 
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
@@ -94,7 +94,7 @@ def test_a_server_that_stays_away_is_named_and_the_next_run_finishes(server, und
     try:
         assert run.finish() == 30, run.text
         print(f"given up after {time.monotonic() - start:.0f} s")
-        assert time.monotonic() - start < 150
+        assert time.monotonic() - start < 300
     finally:
         server.start()
     assert f"{PORT}//store/a.root: " in one_error(run.text)

@@ -102,8 +102,15 @@ def test_a_worker_that_the_system_kills_is_named_and_its_stage_made_by_the_next_
 ):
     store = copy_of(finished.store, tmp_path / "store", without=("SimulatePFNano",))
     run = Started(store, tmp_path / "scratch", *command("SimulatePFNano", 2))
-    assert run.wait_until(lambda: len(run.workers()) == 2), run.text
-    victim, directory = min(run.workers().items())
+    seen: dict[int, str] = {}
+
+    def both() -> bool:
+        seen.clear()
+        seen.update(run.workers())
+        return len(seen) == 2
+
+    assert run.wait_until(both), run.text
+    victim, directory = max(seen.items())
     os.kill(victim, signal.SIGKILL)
     assert run.finish() == 30, run.text
     error = one_error(run.text)

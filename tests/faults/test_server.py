@@ -25,7 +25,7 @@ def test_a_server_goes_and_comes(served, indexed):
         env={**os.environ, **CLIENT, "XROOTD_TEST_FOLDER": str(served)},
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=1500,
     )  # fmt: skip
     print(done.stdout[-3000:])
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

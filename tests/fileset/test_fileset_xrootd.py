@@ -30,7 +30,10 @@ ip link set lo up
 setpriv --reuid={nobody} --regid={nobody} --clear-groups \\
     xrootd -c {folder}/xrd.cfg -l {folder}/run/log -n t -I v4 &
 server=$!
-sleep 3
+for _ in $(seq 600); do
+    (exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null && break
+    sleep 0.1
+done
 "$@"
 result=$?
 kill -9 $server
@@ -57,7 +60,7 @@ def served() -> Iterator[Path]:
 
 def checks_pass(checks: Path, served: Path) -> None:
     """Run a file of tests beside the server of a folder, which now belongs to nobody."""
-    session = SESSION.format(nobody=NOBODY, folder=served)
+    session = SESSION.format(nobody=NOBODY, folder=served, port=PORT)
     pytest_command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", str(checks)]
     subprocess.run(["chown", "-R", f"{NOBODY}:{NOBODY}", str(served)], check=True)
     served.chmod(0o755)
@@ -66,7 +69,7 @@ def checks_pass(checks: Path, served: Path) -> None:
         env={**os.environ, **CLIENT, "XROOTD_TEST_FOLDER": str(served)},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=900,
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert "passed" in done.stdout

@@ -174,4 +174,4 @@ def test_a_server_that_is_not_there_is_named_soon(tmp_path):
     )
     assert [file.uri for file in fileset.files] == [f"{URL}/a.root"]
     assert sum("not tried" in file.reason for file in fileset.bad_files) >= 24
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 120

@@ -238,7 +238,7 @@ if __name__ == "__main__":
 """
 
 
-def _await(what, seconds: float = 60.0) -> None:
+def _await(what, seconds: float = 300.0) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline
@@ -253,10 +253,12 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path, name):
     (tmp_path / "script.py").write_text(_SCRIPT)
     command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path), name]
     parent = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(HOME)})
-    _await(lambda: len(list(folder.glob("waits-*"))) == 2)
-    children = psutil.Process(parent.pid).children(recursive=True)
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
+    try:
+        _await(lambda: len(list(folder.glob("waits-*"))) == 2)
+        children = psutil.Process(parent.pid).children(recursive=True)
+    finally:
+        parent.kill()
+        parent.wait()
     _await(lambda: not psutil.wait_procs(children, timeout=0.1)[1])
 
 
@@ -281,10 +283,13 @@ def test_an_interrupt_of_all_processes_is_told_by_none_of_the_workers(tmp_path):
             command, env=os.environ | {"PYTHONPATH": str(HOME)}, stdout=log, stderr=log,
             start_new_session=True,
         )  # fmt: skip
-    _await(lambda: len(list(folder.glob("waits-*"))) == 2)
-    children = psutil.Process(parent.pid).children(recursive=True)
-    os.killpg(parent.pid, signal.SIGINT)  # as Ctrl-C does
-    parent.wait(60)
+    try:
+        _await(lambda: len(list(folder.glob("waits-*"))) == 2)
+        children = psutil.Process(parent.pid).children(recursive=True)
+        os.killpg(parent.pid, signal.SIGINT)  # as Ctrl-C does
+        parent.wait(300)
+    finally:
+        parent.kill()
     _await(lambda: not psutil.wait_procs(children, timeout=0.1)[1])
     text = (tmp_path / "log").read_text()
     assert "Dask Worker process" not in text and "_bootstrap" not in text

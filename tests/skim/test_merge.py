@@ -289,7 +289,7 @@ def test_the_report_says_it_all_and_is_the_same_bytes(tmp_path, dataset, left):
 def test_two_thousand_branches_take_seconds(tmp_path):
     files = [{"uri": f"root://server/{n}.root", "entries": 10} for n in range(2)]
     runs = {str(run): [[k, k + 5] for k in range(1, 300, 10)] for run in range(30)}
-    started = time.perf_counter()
+    started = time.process_time()
     for number in range(2000):
         one = branch(
             *(step(cut, 1, 1, 0.1) for cut in "abcdefgh"), files=files,
@@ -301,12 +301,12 @@ def test_two_thousand_branches_take_seconds(tmp_path):
         (directory / "manifest.json").write_text(
             json.dumps({"files": {"cutflow.json": checksums(directory / "cutflow.json")}})
         )
-    written = time.perf_counter()
+    written = time.process_time()
     found = [read_branch(tmp_path / str(number)) for number in range(2000)]
     merged = merge(found, "x", DATA, golden={str(run): [[1, 400]] for run in range(30)})
     assert merged["luminosity"]["n_processed"] == 30 * 30 * 6
     assert len(merged["files"]) == 4000 and merged["jets"] == 2000
-    spent = time.perf_counter() - written
+    spent = time.process_time() - written
     assert spent < 3 * max(written - started, 1.0)  # about as long as writing them
 
 

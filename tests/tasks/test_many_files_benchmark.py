@@ -17,7 +17,7 @@ def test_the_table_has_a_line_for_each_question(tmp_path):
         "--files", "5", "--files-per-branch", "2", "--branches", "2", "--folder", str(tmp_path),
     ]  # fmt: skip
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, env=os.environ | {"COLUMNS": "100"}
+        command, capture_output=True, text=True, timeout=1200, env=os.environ | {"COLUMNS": "100"}
     )
     assert done.returncode == 0, done.stdout + done.stderr
     first, *lines = done.stdout.splitlines()

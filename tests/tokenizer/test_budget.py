@@ -47,7 +47,7 @@ def test_seconds_end_a_training_whatever_its_epochs(tables, tmp_path):
 
 def test_seconds_of_a_killed_training_count(tables, tmp_path):
     values = SMALL.model_dump()
-    values["training"] |= {"max_seconds": 4.0, "checkpoint_seconds": 0.1}
+    values["training"] |= {"max_seconds": 8.0, "checkpoint_seconds": 0.1}
     config = TokenizerConfig.model_validate(values)
 
     class Killed(Exception):

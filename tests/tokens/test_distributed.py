@@ -24,7 +24,7 @@ def test_no_process_waits_for_another_and_no_jet_is_lost(tmp_path: Path):
             *(str(script), str(tmp_path / "tokens"), str(tmp_path)),
         ],
         check=True,
-        timeout=240,
+        timeout=900,
         cwd=HOME,
         env={**os.environ, "PYTHONPATH": str(HOME), "OMP_NUM_THREADS": "1"},
     )
