@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from tests.tokens.toys import folder, jets, write
 from treasure import TokenDataset
-from treasure.tokens.pages import PagedTable, token_chunks
+from treasure.errors import DataError
+from treasure.tokens.pages import PagedTable, dictionary_columns, token_chunks
 from treasure.tokens.pages import read_ids as read_chunk
 from treasure.tokens.table import schema
 from treasure.tokens.unpack import read_page
@@ -169,3 +170,37 @@ def test_a_row_group_of_many_pages(tmp_path):
     tokens = file.read_row_group(0, columns=["tokens"])["tokens"].combine_chunks()
     assert (found[0] == tokens.flatten().to_numpy()).all()
     assert (found[1] == np.diff(tokens.offsets.to_numpy())).all()
+
+
+@pytest.mark.parametrize("dictionary", [True, False, ["split"]])
+def test_columns_with_a_dictionary_are_those_that_arrow_names(tmp_path: Path, dictionary):
+    path = tmp_path / "a.parquet"
+    lists = pa.array([[1, 2], [3]], pa.list_(pa.int32()))
+    table = pa.table({"split": ["val", "val"], "event": [1, 2], "tokens": lists})
+    for rows in (2, 0):
+        pq.write_table(table.slice(0, rows), path, use_dictionary=dictionary)
+        group = pq.ParquetFile(path).metadata.row_group(0)
+        columns = [group.column(place) for place in range(group.num_columns)]
+        named = [column.path_in_schema for column in columns if column.has_dictionary_page]
+        assert dictionary_columns(path) == named
+    pq.ParquetWriter(path, table.schema).close()  # without a row group
+    assert dictionary_columns(path) == []
+
+
+def test_a_damaged_footer_has_columns_or_is_an_error(tmp_path: Path):
+    path, damaged = tmp_path / "a.parquet", tmp_path / "b.parquet"
+    pq.write_table(pa.table({"split": ["val"], "event": [1]}), path)
+    content = path.read_bytes()
+    footer = int.from_bytes(content[-8:-4], "little") + 8
+    refused = 0
+    for byte in range(len(content) - footer, len(content) - 4):
+        for bit in range(8):
+            changed = bytearray(content)
+            changed[byte] ^= 1 << bit
+            damaged.write_bytes(changed)
+            try:
+                dictionary_columns(damaged)
+            except DataError as error:
+                assert str(error) == f"{damaged}: its footer is damaged; make the file again"
+                refused += 1
+    assert refused > 100

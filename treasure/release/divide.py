@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from treasure.errors import DataError
 from treasure.jets.splits import SPLITS
 from treasure.store import atomic_file
+from treasure.tokens.pages import dictionary_columns
 from treasure.tokens.table import COUNTS, ENCODINGS, ROW_GROUP, TokenTable, counts_text
 
 __all__ = ["divide"]
@@ -80,9 +81,7 @@ class _Layout:
         with pq.ParquetFile(shard) as file:
             self.schema = file.schema_arrow
             self.has_counts = COUNTS.encode() in (file.metadata.metadata or {})
-            group = file.metadata.row_group(0) if file.num_row_groups else None
-            columns = [group.column(i) for i in range(group.num_columns)] if group else []
-        self.dictionaries = [c.path_in_schema for c in columns if c.has_dictionary_page]
+        self.dictionaries = dictionary_columns(shard)
         plain = {*self.schema.names} - {*self.dictionaries}
         self.encodings = {name: kind for name, kind in ENCODINGS.items() if name in plain}
 

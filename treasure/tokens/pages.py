@@ -18,11 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from treasure.errors import DataError
 from treasure.tokens.table import TokenTable
 from treasure.tokens.thrift import read_struct
 from treasure.tokens.unpack import BEHIND, read_page
 
-__all__ = ["PagedTable", "TokenChunk", "read_ids", "token_chunks"]
+__all__ = ["PagedTable", "TokenChunk", "dictionary_columns", "read_ids", "token_chunks"]
 
 _DATA_PAGE, _DICTIONARY_PAGE = 0, 2
 _PLAIN, _PLAIN_DICTIONARY, _RLE, _RLE_DICTIONARY = 0, 2, 3, 8
@@ -69,9 +70,6 @@ class TokenChunk(NamedTuple):
 def token_chunks(path: Path, file: pq.ParquetFile) -> list[TokenChunk]:
     """The column `tokens` of each row group; none, where Arrow must read them.
 
-    Arrow knows these numbers, too, but ends the process when it is asked for those of a footer
-    that is damaged in some places.
-
     Parameters
     ----------
     path, file
@@ -81,15 +79,42 @@ def token_chunks(path: Path, file: pq.ParquetFile) -> list[TokenChunk]:
     places = [place for place, leaf in enumerate(leaves) if leaf.path.startswith("tokens.")]
     try:
         (place,) = places
-        with open(path, "rb") as opened:
-            opened.seek(-8, os.SEEK_END)
-            length = int.from_bytes(opened.read(4), "little")
-            opened.seek(-8 - length, os.SEEK_END)
-            footer, _ = read_struct(opened.read(length))
         highest = leaves[place].max_repetition_level, leaves[place].max_definition_level
-        return [_chunk(group, place, highest) for group in footer[_ROW_GROUPS]]
+        return [_chunk(group, place, highest) for group in _groups(path)]
     except (_Unusual, *_OF_DAMAGE):
         return []
+
+
+def dictionary_columns(path: Path) -> list[str]:
+    """Names of the columns with a dictionary in the first row group, those in lists with dots.
+
+    Raises
+    ------
+    DataError
+        If the footer is damaged.
+    """
+    try:
+        described = [
+            column[_META_DATA] for group in _groups(path)[:1] for column in group[_COLUMNS]
+        ]
+        return [b".".join(one[_PATH]).decode() for one in described if _DICTIONARY in one]
+    except _OF_DAMAGE:
+        raise DataError(f"{path}: its footer is damaged; make the file again") from None
+
+
+def _groups(path: Path) -> list[dict[int, Any]]:
+    """What the footer says of each row group.
+
+    Arrow knows it, too, but ends the process when it is asked for a column of a footer that is
+    damaged in some places.
+    """
+    with open(path, "rb") as opened:
+        opened.seek(-8, os.SEEK_END)
+        length = int.from_bytes(opened.read(4), "little")
+        opened.seek(-8 - length, os.SEEK_END)
+        footer, _ = read_struct(opened.read(length))
+    groups: list[dict[int, Any]] = footer[_ROW_GROUPS]
+    return groups
 
 
 def _chunk(group: dict[int, Any], place: int, highest: tuple[int, int]) -> TokenChunk:
