@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -26,6 +27,11 @@ _last: "_Stopped | None" = None
 
 # SIGTERM may come from the system and from the parent: the second shall not disturb the clean-up.
 _TO_CLEAN_UP = 5.0  # seconds
+
+# Modules in which a signal waits a little: where logging has just taken its lock, an exception
+# would leave it taken, and no thread that logs would end; what runs at a fork loses exceptions.
+_NOT_NOW = ("logging", __name__)
+_A_LITTLE = 0.01  # seconds
 
 
 class _Stopped(KeyboardInterrupt):
@@ -59,8 +65,19 @@ def was_stopped() -> bool:
     return _last is not None
 
 
+def _comes_again(number: int, frame: FrameType | None, handler: Callable[..., None]) -> bool:
+    """Whether a signal comes at a wrong moment, and was told to come again a little later."""
+    if frame is None or frame.f_globals.get("__name__") not in _NOT_NOW:
+        return False
+    signal.signal(signal.SIGALRM, lambda _, later: handler(number, later))
+    signal.setitimer(signal.ITIMER_REAL, _A_LITTLE)
+    return True
+
+
 def _stop(number: int, frame: FrameType | None) -> None:
     global _stopped, _last
+    if _comes_again(number, frame, _stop):
+        return
     now = time.monotonic()
     if number == signal.SIGTERM and now < _stopped + _TO_CLEAN_UP:
         return
@@ -70,6 +87,8 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
+    if _comes_again(number, frame, _leave):
+        return
     raise SystemExit(128 + number)
 
 
