@@ -46,6 +46,11 @@ class RegularGrid(Quantizer):
     def __init__(self, config: QuantizerConfig) -> None:
         super().__init__(config)
         options: dict[str, Any] = {"levels": [], "reach": 2.5} | config.options
+        if unknown := options.keys() - {"levels", "reach"}:
+            raise ConfigError(
+                f"tokenizer.quantizer.options: no {', '.join(sorted(unknown))}; there are levels"
+                " and reach"
+            )
         levels = [int(count) for count in options["levels"]]
         if len(levels) != config.dimension or math.prod(levels) != config.codes:
             raise ConfigError(

@@ -39,11 +39,15 @@ from tasks.stage import DoneByAnother, Stage, StageTarget, alone_in
 from treasure import store
 from treasure.config.loading import LoadedConfig, load_config, nearest
 from treasure.errors import ConfigError, DataError
+from treasure.plugins import check_own
 from treasure.release.layout import check_name
 
 __all__ = ["DatasetTask", "TreasureTask", "section", "store_directory"]
 
 _FINGERPRINT_IN_PATH = 10
+
+# Tasks whose classes are there.
+_checked: set[str] = set()
 
 # What a summary may say of time: kept apart, since the rest is the same in every run.
 _TIMINGS = ("seconds", "train_seconds", "events_per_second")
@@ -169,7 +173,20 @@ class TreasureTask(ExecutorParameters, SiteParameters, law.Task):
         """What luigi waits for before it runs this stage; it asks only if the stage is missing."""
         end_well()
         missing(self, store_directory)
+        self.check_classes()
         return super().deps()
+
+    def check_classes(self) -> None:
+        """The classes that this stage and those before it name are there, before anything runs."""
+        if self.task_id in _checked:
+            return
+        for kind in _own_classes(self.settings()):
+            check_own(kind)
+        for needed in self.requirements().values():
+            for task in _as_list(needed):
+                if isinstance(task, TreasureTask):
+                    task.check_classes()
+        _checked.add(self.task_id)
 
     # configuration
 
@@ -380,6 +397,18 @@ class DatasetTask(TreasureTask):
 
     def identity(self) -> dict[str, Any]:
         return {**super().identity(), "dataset": self.dataset}
+
+
+def _own_classes(values: Any) -> Iterator[str]:
+    """The classes that settings name as ``module:Class``."""
+    if isinstance(values, dict):
+        kind = values.get("kind")
+        if isinstance(kind, str) and ":" in kind:
+            yield kind
+        values = list(values.values())
+    if isinstance(values, list):
+        for value in values:
+            yield from _own_classes(value)
 
 
 def section(model: Any, *names: str, exclude: tuple[str, ...] = ()) -> Any:

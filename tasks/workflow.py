@@ -46,6 +46,11 @@ class BranchedTask(DatasetTask, Workflow):
                 importlib.import_module(module)
         return super().deps()
 
+    def check_classes(self) -> None:
+        """Of the whole: there may be thousands of branches."""
+        if not self.is_branch():
+            super().check_classes()
+
     def workflow_requires(self) -> Any:
         return {**super().workflow_requires(), **self.requirements()}
 

@@ -5,11 +5,14 @@ A family is a base class; ``class Residual(Quantizer, kind="residual")`` joins i
 """
 
 import importlib
+import importlib.util
+import re
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from treasure.errors import ConfigError
 
-__all__ = ["Plugin", "lookup"]
+__all__ = ["Plugin", "check_own", "lookup"]
 
 T = TypeVar("T", bound="Plugin")
 
@@ -27,6 +30,34 @@ class Plugin:
         cls.kind = kind  # not that of the class from which it was derived
         if kind:
             cls.kinds[kind] = cls
+
+
+def check_own(kind: str) -> None:
+    """Refuse ``package.module:Class`` whose module is not there, or does not have the name.
+
+    The module is found and read, not imported, which could take seconds.
+
+    Raises
+    ------
+    ConfigError
+        Saying where modules are looked for, or which classes the module has.
+    """
+    module, _, name = kind.partition(":")
+    try:
+        found = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        found = None
+    if found is None:
+        raise ConfigError(
+            f"{kind!r}: there is no module {module}; it is looked for in the project's folder,"
+            " PYTHONPATH and the installed packages"
+        )
+    if found.origin is None or not found.origin.endswith(".py"):
+        return
+    text = Path(found.origin).read_text(encoding="utf-8", errors="replace")
+    if not re.search(rf"\b{re.escape(name)}\b|^from .* import \*", text, re.MULTILINE):
+        classes = ", ".join(re.findall(r"^class (\w+)", text, re.MULTILINE)) or "none"
+        raise ConfigError(f"{kind!r}: {found.origin} has no {name}; its classes: {classes}")
 
 
 def lookup(family: type[T], kind: str) -> type[T]:

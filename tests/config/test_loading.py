@@ -61,6 +61,19 @@ selection: {candidate_order: aoj}
     assert len(config.selection.triggers) == 85
 
 
+def test_what_is_not_there_cannot_be_taken_away(tmp_path):
+    path = write(tmp_path / "my.yaml", "defaults: aoj\ndatasets: {jetht_2016: null}\n")
+    with pytest.raises(ConfigError, match=r"my.yaml: datasets.jetht_2016: nothing to take away; d"):
+        load_config(path)
+    with pytest.raises(ConfigError, match=r"^--set: comparison.tokenizers.learned_65: nothing to"):
+        load_config("test", ("comparison.tokenizers.learned_65=null",))
+
+
+def test_of_several_keys_that_do_not_fit_the_file_is_that_of_the_one_that_is_named():
+    with pytest.raises(ConfigError, match=r"^--set: training_datasets: no dataset 'qcdd'"):
+        load_config("test", ("training_datasets=[qcdd]",))
+
+
 def test_a_mapping_of_another_kind_replaces_the_inherited_one(tmp_path):
     text = "defaults: demo\ndatasets: {qcd: {source: {kind: local, files: [a.root]}}}\n"
     config = load_config(write(tmp_path / "my.yaml", text)).config

@@ -80,6 +80,10 @@ def test_levels_that_do_not_fit_the_codes_are_refused():
     wrong = QuantizerConfig(kind=kind, codes=10, dimension=2, options={"levels": [3, 3]})
     with pytest.raises(ConfigError, match="whose product is 10"):
         lookup(Quantizer, kind)(wrong)
+    options = {"levels": [2, 5], "raech": 2.5}
+    wrong = QuantizerConfig(kind=kind, codes=10, dimension=2, options=options)
+    with pytest.raises(ConfigError, match="no raech; there are levels and reach"):
+        lookup(Quantizer, kind)(wrong)
 
 
 @pytest.mark.parametrize("prepare", [lambda sample: sample, as_tokens])

@@ -195,3 +195,14 @@ def test_a_place_in_the_store_is_one_folder_in_it(tmp_path):
         mine.write_text(f"defaults: test\nstore_as: {name!r}\n")
         with pytest.raises(ConfigError, match="store_as"):
             load_config(str(mine))
+
+
+def test_a_class_that_is_not_there_is_an_error_before_anything_runs(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    own = "{quantizer: {kind: 'examples.own_quantizer:RegularGrit'}}"
+    mine.write_text(f"defaults: test\ncomparison: {{tokenizers: {{own: {own}}}}}\n")
+    with pytest.raises(ConfigError, match=r"has no RegularGrit; its classes: RegularGrid"):
+        CompareTokenizers(config=str(mine)).deps()
+    right = tmp_path / "right.yaml"
+    right.write_text(mine.read_text().replace("Grit", "Grid"))
+    CompareTokenizers(config=str(right)).deps()

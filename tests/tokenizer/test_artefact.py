@@ -153,6 +153,24 @@ def test_an_axis_that_is_no_number_is_an_error_that_names_the_jet(bad: float):
         TOKENIZER.decode(tokens, kinematics)
 
 
+def test_what_does_not_fit_is_said_before_it_is_decoded():
+    candidates, kinematics = toy_jets(9)
+    tokens = TOKENIZER.encode(candidates, kinematics)
+    with pytest.raises(DataError, match=r"kinematics of shape \(9, 2\); expected pt, eta, phi"):
+        TOKENIZER.decode(tokens, kinematics[:, 1:3])
+    kinematics[:, 0], kinematics[:, 3] = 400.0, 80.0
+    for order in ([3, 0, 1, 2], [1, 2, 0, 3]):  # pt as eta, or as phi
+        with pytest.raises(DataError, match=r"jet 0 of 9 has eta .*; is kinematics pt, eta, phi"):
+            TOKENIZER.decode(tokens, kinematics[:, order])
+    with pytest.raises(DataError, match=r"of type 9 . int64; expected a list of ids for each jet"):
+        TOKENIZER.decode(np.arange(9), kinematics)
+    with pytest.raises(DataError, match="float64; expected integers, 1 a particle"):
+        TOKENIZER.decode(tokens / 2, kinematics)
+    assert TOKENIZER.decode(tokens.tolist(), kinematics).tolist() == (
+        TOKENIZER.decode(tokens, kinematics).tolist()
+    )
+
+
 def test_other_units_and_other_axes_are_noticed():
     candidates, kinematics = toy_jets(50)
     with warnings.catch_warnings():

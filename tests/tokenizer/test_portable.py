@@ -324,3 +324,5 @@ def test_what_is_wrong_with_an_array_is_said(both):
         alone.decode(ids.astype(float), counts, axes)
     with pytest.raises(refused, match="counts of shape"):
         alone.decode(ids, counts, axes[:2])
+    with pytest.raises(refused, match="no eta and phi of jets; expected the columns eta, phi"):
+        alone.decode(ids, counts, kinematics[:3, 0:2] + 400)

@@ -66,7 +66,7 @@ def draw(comparison: Mapping[str, Any]) -> dict[str, tuple[Figure, str]]:
             found["tagging"] = (
                 _tagging(comparison, full),
                 "What top tagging loses, against how well a classifier tells decoded from original"
-                " jets; bars: trainings and test jets. Lower left is better.",
+                " jets; bars: trainings and test jets. Best: no AUC lost, and 0.5.",
             )
         for quantity, label, caption in (
             ("train_seconds", "Training time [s]", "time of the training"),

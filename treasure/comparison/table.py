@@ -46,12 +46,13 @@ def _response(name: str, heading: str) -> Column:
 
 
 _UNCERTAINTY = (
-    "±: standard deviation over trainings and, where it is known, statistical uncertainty of the"
-    " test jets, in quadrature."
+    "±: standard deviation over trainings (of one training) and, where it is known, statistical"
+    " uncertainty of the test jets, in quadrature."
 )
 GOALS = (
     "Met: by the value found, whatever its uncertainty; –: the baseline loses nothing that there"
-    " could be a share of. With one training, ± is of the test jets alone."
+    " could be a share of. ±: of the mean, so the standard deviation over N trainings counts by"
+    " 1/√N; with one training, ± is of the test jets alone."
 )
 _COST = (
     "Training: on the machine of this comparison. Rates: one CPU thread, beside whatever else the"

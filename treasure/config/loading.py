@@ -222,7 +222,12 @@ def _entries(
         if not isinstance(entries, dict):
             continue
         layer = _put(layer, path, entries)
+        inherited = _at(values, path) or {}
         for name, entry in entries.items():
+            if entry is None and name not in inherited:
+                raise ConfigError(
+                    f"{origin}: {key}.{name}: nothing to take away{nearest(name, inherited)}"
+                )
             base, change = _part(entry, folder, f"{key}.{name}", origin, origins, beside)
             layer = _put(layer, [*path, name], change)
             if base is not None:

@@ -57,8 +57,9 @@ def _line(
         ]
         return f"{file}: {key}: found {found!r}{nearest(str(found), allowed)}"
     message = problem["msg"].removeprefix("Value error, ")
-    if not key:
-        return f"{file}: {message}"
+    if not key:  # of the whole: its message begins with the key that it is about
+        named = message.partition(":")[0]
+        return f"{_origin(named, origins, default) if named in values else file}: {message}"
     if isinstance(found, Mapping):  # several keys of a section do not fit each other
         return f"{file}: {key}: {message}"
     return f"{file}: {key}: found {_brief(found)}; {message[:1].lower()}{message[1:]}"

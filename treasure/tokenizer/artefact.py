@@ -53,6 +53,9 @@ _OF_THE_CODES = (
 _PARTICLES_AT_ONCE = 100_000
 # Of the particles, outside the range of the features: more are no tails, but other units or axes.
 _STRANGE = 0.1
+# No jet is beyond: a particle of 1 MeV pT has an eta of 17 at the energy of the LHC's beams, and
+# phi may be a turn off.
+_MOST_ETA, _MOST_PHI = 20.0, 10.0
 
 
 class Tokenizer:
@@ -298,15 +301,21 @@ class Tokenizer:
         Raises
         ------
         DataError
-            For a token outside 0 … K - 1, an axis that is NaN or infinite, or shapes that do not
-            fit.
+            For a token outside 0 … K - 1, an axis that is NaN, infinite or no direction (|eta| >
+            20 or |phi| > 10), or shapes that do not fit.
         """
         if len(tokens) != len(kinematics):
             raise DataError(f"{len(tokens)} jets of tokens, but {len(kinematics)} of kinematics")
-        axes = np.asarray(kinematics)[:, 1:3]
-        if not np.isfinite(axes).all():
-            row = int(np.argmin(np.isfinite(axes).all(axis=1)))
-            raise DataError(f"jet {row} of {len(axes)} has an axis that is NaN or infinite")
+        kinematics = np.asarray(kinematics)
+        if kinematics.ndim != 2 or kinematics.shape[1] < 3:
+            raise DataError(
+                f"kinematics of shape {kinematics.shape}; expected pt, eta, phi of each jet: (n, 3)"
+            )
+        axes = kinematics[:, 1:3]
+        _check_axes(axes)
+        tokens = ak.Array(tokens)
+        if tokens.ndim < 2 and len(tokens):
+            raise DataError(f"tokens of type {tokens.type}; expected a list of ids for each jet")
         counts = ak.to_numpy(ak.num(tokens, axis=1)).astype(np.int64)
         ids = self._checked_ids(tokens)
         raw = self.decode_features(ids, counts)
@@ -349,9 +358,9 @@ class Tokenizer:
         if flat.size == 0:
             return np.zeros((0, *self._row_shape()), dtype=np.int64)
         if flat.dtype.kind not in "iu" or flat.shape[1:] != self._row_shape():
+            found = f" ({flat.shape[1]} a particle)" if flat.ndim > 1 else ""
             raise DataError(
-                f"tokens are {flat.dtype} with {flat.shape[1:]} entries a particle; expected"
-                f" integers with {self._row_shape() or 'one'}"
+                f"tokens are {flat.dtype}{found}; expected integers, {self.codebooks} a particle"
             )
         low, high = int(flat.min()), int(flat.max())
         if low < 0 or high >= self.vocabulary_size:
@@ -423,6 +432,17 @@ class Tokenizer:
         if tokenizer.fingerprint != content["fingerprint"]:
             raise DataError(f"{path}: its fingerprint is not that of {PARAMETERS} beside it")
         return tokenizer
+
+
+def _check_axes(axes: NDArray[np.floating]) -> None:
+    """Directions of jets: finite, and no other columns than eta and phi by mistake."""
+    for row in np.flatnonzero(~np.isfinite(axes).all(axis=1))[:1]:
+        raise DataError(f"jet {row} of {len(axes)} has an axis that is NaN or infinite")
+    for row in np.flatnonzero((np.abs(axes) > (_MOST_ETA, _MOST_PHI)).any(axis=1))[:1]:
+        raise DataError(
+            f"jet {row} of {len(axes)} has eta {axes[row, 0]:g} and phi {axes[row, 1]:g}; is"
+            " kinematics pt, eta, phi of the jets?"
+        )
 
 
 def _slices(counts: NDArray[np.int64]) -> Iterator[tuple[slice, slice]]:

@@ -32,6 +32,7 @@ QUANTIZERS = ("vq", "kmeans", "rvq", "vq_gradient", "fsq", "binning")
 _FORMAT_VERSION = 2
 _SMALLEST_PT = 1e-6  # GeV: the logarithm of a particle along the beam is clipped, not infinite
 _SMALLEST_MASS_OVER_PT = 1e-3  # of narrower jets the mass is not held
+_MOST_ETA, _MOST_PHI = 20.0, 10.0  # no jet is beyond, though phi may be a turn off
 _PARTICLES_AT_ONCE = 100_000  # bounds the memory
 _ROWS_AT_ONCE = 2000  # particles whose numbers stay in the cache of a processor
 _ROWS_OF_JETS = 800  # likewise, where each sees the others
@@ -219,7 +220,8 @@ class Tokenizer:
         Raises
         ------
         DataError
-            For a token outside 0 … K - 1, or shapes that do not fit.
+            For a token outside 0 … K - 1, an axis that is no direction, or shapes that do not
+            fit.
         """
         ids, counts, axes = self._checked(np.asarray(ids), np.asarray(counts), np.asarray(axes))
         momenta = np.zeros((len(ids), 4), dtype=np.float32)
@@ -252,6 +254,11 @@ class Tokenizer:
             raise DataError(f"{len(ids)} particles of ids, but counts say {counts.sum()}")
         if not np.isfinite(axes).all():
             raise DataError("an axis is NaN or infinite")
+        if (abs(axes) > (_MOST_ETA, _MOST_PHI)).any():
+            raise DataError(
+                f"axes reach {abs(axes).max(axis=0)}, no eta and phi of jets; expected the"
+                " columns eta, phi"
+            )
         if len(ids) and (ids.min() < 0 or ids.max() >= self.vocabulary_size):
             raise DataError(
                 f"tokens range from {ids.min()} to {ids.max()}, but this tokenizer knows 0 to"
