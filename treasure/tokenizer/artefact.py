@@ -301,8 +301,8 @@ class Tokenizer:
         Raises
         ------
         DataError
-            For a token outside 0 … K - 1, an axis that is NaN, infinite or no direction (|eta| >
-            20 or |phi| > 10), or shapes that do not fit.
+            For a token outside 0 … K - 1, an axis that is NaN, infinite or no direction (eta
+            beyond 20 or phi beyond 10), or shapes that do not fit.
         """
         if len(tokens) != len(kinematics):
             raise DataError(f"{len(tokens)} jets of tokens, but {len(kinematics)} of kinematics")
