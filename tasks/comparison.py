@@ -204,6 +204,8 @@ class CompareTokenizers(TreasureTask):
     are trained at a time.
     """
 
+    schema = 2
+
     def settings(self) -> dict[str, Any]:
         comparison = compared(self.tree)
         told = ("title", "description", "family")

@@ -124,8 +124,10 @@ def _rate_distortion(comparison: Mapping[str, Any], observable: str) -> Figure:
         main.set_xlim(min(bits) - 2, max(bits) + max(4, 0.12 * max(bits)))
     _log_percent(main)
     _one_percent(main)
-    # distortion falls with the bits: the upper right is free
-    main.legend(loc="upper right", fontsize=14, handletextpad=0.2, labelspacing=0.3)
+    figure.legend(
+        *main.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=14,
+        handletextpad=0.2, labelspacing=0.3, columnspacing=1.0,
+    )  # fmt: skip
     return figure
 
 
